@@ -1,0 +1,138 @@
+//! Doors between services: a typed question one service asks of another without knowing it. The binary hangs each door
+//! in at start; a door nobody hung in answers that the service is missing.
+//!
+//! What is handed over rather than asked (events, messages, records) goes through crate `delivery`.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use parking_lot::RwLock;
+use tidemill_api::{Fault, Timestamp};
+
+use crate::{Cx, Service, provider::ResourceProvider};
+
+/// All doors of the platform.
+#[derive(Default)]
+pub struct Doors {
+    /// CloudWatch Logs: where functions and services write their lines.
+    pub logs: Door<dyn Logs>,
+    /// S3: objects that other services read (function code, templates) and write.
+    pub objects: Door<dyn Objects>,
+    /// IAM and STS: who holds a key, and credentials for a role.
+    pub identity: Door<dyn Identity>,
+    providers: RwLock<HashMap<&'static str, Arc<dyn ResourceProvider>>>,
+    services: RwLock<HashMap<&'static str, Arc<Service>>>,
+}
+
+/// A place for one implementation of a trait.
+pub struct Door<T: ?Sized>(OnceLock<Arc<T>>);
+
+impl<T: ?Sized> Default for Door<T> {
+    fn default() -> Door<T> {
+        Door(OnceLock::new())
+    }
+}
+
+impl<T: ?Sized> Door<T> {
+    /// Hangs the implementation in. Panics when there is one: the binary wires each door once.
+    pub fn hang(&self, implementation: Arc<T>) {
+        assert!(self.0.set(implementation).is_ok(), "a door was hung in twice");
+    }
+
+    pub fn get(&self) -> Option<&Arc<T>> {
+        self.0.get()
+    }
+
+    /// The implementation, or a fault that names what is missing.
+    pub fn ask(&self, what: &str) -> Result<&Arc<T>, Fault> {
+        self.0.get().ok_or_else(|| Fault::not_implemented(what))
+    }
+}
+
+impl Doors {
+    /// Makes a CloudFormation resource type available, such as `AWS::SQS::Queue`.
+    pub fn provide(&self, provider: Arc<dyn ResourceProvider>) {
+        for name in provider.types() {
+            self.providers.write().insert(name, provider.clone());
+        }
+    }
+
+    pub fn provider(&self, resource_type: &str) -> Option<Arc<dyn ResourceProvider>> {
+        self.providers.read().get(resource_type).cloned()
+    }
+
+    /// Makes a service's operations callable by name from inside the platform.
+    pub fn publish(&self, service: Arc<Service>) {
+        self.services.write().insert(service.meta.name, service);
+    }
+
+    pub fn service(&self, name: &str) -> Option<Arc<Service>> {
+        self.services.read().get(name).cloned()
+    }
+}
+
+/// One line of a log, and when it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    pub at: Timestamp,
+    pub message: String,
+}
+
+/// Writing to CloudWatch Logs from inside. Groups and streams are made when first written to, as Lambda does.
+pub trait Logs: Send + Sync {
+    /// Takes lines for a stream. It must not block; lines are kept in order and become durable soon after.
+    fn write(&self, account: &str, region: &str, group: &str, stream: &str, lines: Vec<LogLine>);
+}
+
+/// An object as read from S3.
+#[derive(Debug, Clone)]
+pub struct Object {
+    pub body: Bytes,
+    pub etag: String,
+    pub version_id: Option<String>,
+}
+
+/// Reading and writing objects from inside.
+pub trait Objects: Send + Sync {
+    /// Answers S3's own faults: `NoSuchBucket`, `NoSuchKey`, `NoSuchVersion`.
+    fn get<'a>(&'a self, cx: &'a Cx, bucket: &'a str, key: &'a str, version: Option<&'a str>) -> BoxFuture<'a, Result<Object, Fault>>;
+
+    fn put<'a>(&'a self, cx: &'a Cx, bucket: &'a str, key: &'a str, body: Bytes, content_type: &'a str) -> BoxFuture<'a, Result<(), Fault>>;
+}
+
+/// Short-lived credentials of a role.
+#[derive(Clone)]
+pub struct Credentials {
+    pub access_key: String,
+    pub secret_key: String,
+    pub session_token: String,
+    pub expires: Timestamp,
+}
+
+/// The holder of an access key.
+#[derive(Clone)]
+pub struct KeyHolder {
+    pub secret_key: String,
+    /// Present for temporary credentials; the caller must send it.
+    pub session_token: Option<String>,
+    pub expires: Option<Timestamp>,
+    pub account: String,
+    pub principal: crate::Principal,
+}
+
+/// Keys and roles.
+pub trait Identity: Send + Sync {
+    /// Who holds this access key; `None` when nobody does (or it is inactive).
+    fn key(&self, access_key: &str) -> Option<KeyHolder>;
+
+    /// Credentials of a role for a session, valid for `seconds`. The role's existence is checked, its trust policy is
+    /// not: the caller is the platform.
+    fn assume(&self, cx: &Cx, role_arn: &str, session: &str, seconds: i64) -> Result<Credentials, Fault>;
+
+    /// Whether a role of this ARN exists.
+    fn role_exists(&self, role_arn: &str) -> bool;
+}
