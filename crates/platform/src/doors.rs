@@ -117,8 +117,7 @@ pub struct Credentials {
 #[derive(Clone)]
 pub struct KeyHolder {
     pub secret_key: String,
-    /// Present for temporary credentials; the caller must send it.
-    pub session_token: Option<String>,
+    /// Temporary credentials end; the caller's are checked by the gateway.
     pub expires: Option<Timestamp>,
     pub account: String,
     pub principal: crate::Principal,
@@ -126,13 +125,17 @@ pub struct KeyHolder {
 
 /// Keys and roles.
 pub trait Identity: Send + Sync {
-    /// Who holds this access key; `None` when nobody does (or it is inactive).
-    fn key(&self, access_key: &str) -> Option<KeyHolder>;
+    /// Who holds this access key; `None` when nobody does (or it is inactive). Temporary keys (`ASIA…`) are known only
+    /// together with the session token they were given out with; without it, or with another, nobody holds them.
+    fn key(&self, access_key: &str, session_token: Option<&str>) -> Option<KeyHolder>;
 
     /// Credentials of a role for a session, valid for `seconds`. The role's existence is checked, its trust policy is
     /// not: the caller is the platform.
     fn assume(&self, cx: &Cx, role_arn: &str, session: &str, seconds: i64) -> Result<Credentials, Fault>;
 
-    /// Whether a role of this ARN exists.
-    fn role_exists(&self, role_arn: &str) -> bool;
+    /// Credentials of the caller itself for a session.
+    fn session(&self, cx: &Cx, principal: crate::Principal, seconds: i64) -> Credentials;
+
+    /// The unique id (`AROA…`) of the role with this ARN; `None` when there is no such role.
+    fn role_id(&self, role_arn: &str) -> Option<String>;
 }

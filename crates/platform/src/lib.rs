@@ -64,6 +64,15 @@ impl Platform {
         Platform::new(Config::default(), Clock::manual(Timestamp::from_secs(1_700_000_000)), Random::seeded(1), store)
     }
 
+    /// Submits a batch; a refusal (no space left, shutting down) becomes the fault that the caller gets.
+    ///
+    /// The ticket is to be awaited outside of any lock; everything between deciding and submitting happens inside one.
+    pub fn submit(&self, batch: tidemill_store::Batch) -> Result<tidemill_store::Ticket, Fault> {
+        self.store.submit(batch).map_err(|refused| {
+            Fault::new("ServiceUnavailable", format!("The write was refused and nothing changed: {refused}")).with_status(503)
+        })
+    }
+
     /// A context for what the platform does by itself (a delivery, a timer), on behalf of an account and region.
     pub fn cx(self: &Arc<Self>, account: &str, region: &str, trace: Trace) -> Cx {
         Cx::internal(self.clone(), account, region, trace)
