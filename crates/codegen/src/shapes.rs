@@ -60,7 +60,8 @@ fn is_plain(types: &Types, shape: &ShapeInfo, member: &str, target: &str) -> boo
 fn structure_read(out: &mut String, types: &Types, name: &str, shape: &ShapeInfo) {
     let rust = types.name(name);
     let schema = types.schema(name);
-    let mutable = if shape.members.is_empty() { "" } else { "mut " };
+    let readable = shape.members.values().any(|m| !types.shape(&m.shape).eventstream);
+    let mutable = if readable { "mut " } else { "" };
     let _ = writeln!(
         out,
         "impl ::tidemill_api::Shape for {rust} {{\n    fn schema() -> &'static ::tidemill_api::Schema {{ &{schema} }}\n    fn read(r: &mut dyn ::tidemill_api::Reader) -> ::std::result::Result<Self, ::tidemill_api::ReadError> {{\n        let {mutable}v = Self::default();\n        r.begin_structure(&{schema})?;\n        while let ::std::option::Option::Some(at) = r.next_member()? {{\n            match at {{"

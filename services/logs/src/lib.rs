@@ -1,0 +1,51 @@
+//! CloudWatch Logs: groups, streams, events, filters and live tail.
+//!
+//! `state` keeps groups and streams in memory and all rows in the store; `events` reads them back; `tail` follows what
+//! is written; `filter` is the pattern language (words and phrases; JSON and space-delimited patterns are refused).
+//! `door` is how functions' output gets here from inside the platform.
+
+pub mod api;
+mod door;
+mod events;
+mod filter;
+mod groups;
+mod resources;
+mod state;
+mod streams;
+mod tags;
+mod tail;
+
+use std::sync::Arc;
+
+use tidemill_platform::{Platform, Service};
+use tidemill_store::Damaged;
+
+use api::op;
+pub use state::Logs;
+
+/// Opens the service, hangs in the logs door and provides `AWS::Logs::LogGroup`.
+pub fn service(platform: &Arc<Platform>) -> Result<Service, Damaged> {
+    let logs = Arc::new(Logs::open(platform.clone())?);
+    platform.doors.logs.hang(logs.clone());
+    platform.doors.provide(Arc::new(resources::Resources(logs.clone())));
+    let service = Service::new(&api::SERVICE, logs)
+        .on::<op::CreateLogGroup>(groups::create_log_group)
+        .on::<op::DeleteLogGroup>(groups::delete_log_group)
+        .on::<op::DescribeLogGroups>(groups::describe_log_groups)
+        .on::<op::PutRetentionPolicy>(groups::put_retention_policy)
+        .on::<op::DeleteRetentionPolicy>(groups::delete_retention_policy)
+        .on::<op::CreateLogStream>(streams::create_log_stream)
+        .on::<op::DeleteLogStream>(streams::delete_log_stream)
+        .on::<op::DescribeLogStreams>(streams::describe_log_streams)
+        .on::<op::PutLogEvents>(events::put_log_events)
+        .on::<op::GetLogEvents>(events::get_log_events)
+        .on::<op::FilterLogEvents>(events::filter_log_events)
+        .on::<op::StartLiveTail>(tail::start_live_tail)
+        .on::<op::TagResource>(tags::tag_resource)
+        .on::<op::UntagResource>(tags::untag_resource)
+        .on::<op::ListTagsForResource>(tags::list_tags_for_resource)
+        .on::<op::TagLogGroup>(tags::tag_log_group)
+        .on::<op::UntagLogGroup>(tags::untag_log_group)
+        .on::<op::ListTagsLogGroup>(tags::list_tags_log_group);
+    Ok(service.build())
+}
