@@ -4,7 +4,7 @@
 //!
 //! A [`Handover`] is a row written in the same batch as the fact it tells of ([`Delivery::stage`]), so acknowledging
 //! the fact acknowledges the hand-over. A [`Target`] makes the row in which it takes an event; a [`Route`] attempts rows
-//! of its kind. `engine` runs the attempts, `ledger` keeps what became of each event, `policy` says when to try again.
+//! of its kind. `engine` runs the attempts, `stream` reads streams for mappings, `ledger` keeps what became of each event, `policy` says when to try again.
 
 mod engine;
 mod handover;
@@ -12,6 +12,7 @@ mod lane;
 pub mod ledger;
 pub mod policy;
 mod route;
+pub mod stream;
 
 pub use engine::{Delivery, Staged};
 pub use handover::{Event, Handover};
