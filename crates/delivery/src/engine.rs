@@ -110,10 +110,15 @@ impl Delivery {
 
     /// Sends an event to whatever `target` names: the row in which it is taken goes into `batch`.
     pub fn deliver(&self, cx: &Cx, batch: &mut Batch, target: &Arn, event: Event) -> Result<Staged, Fault> {
+        let handover = self.accept(cx, target, event)?;
+        Ok(self.stage(batch, handover))
+    }
+
+    /// The row in which `target` would take an event, for those who stage it themselves.
+    pub fn accept(&self, cx: &Cx, target: &Arn, event: Event) -> Result<Handover, Fault> {
         let taker = self.0.targets.read().get(&target.service).cloned();
         let taker = taker.ok_or_else(|| Fault::not_implemented(format!("delivery to {}", target.service)))?;
-        let handover = taker.accept(cx, target, event)?;
-        Ok(self.stage(batch, handover))
+        taker.accept(cx, target, event)
     }
 
     /// Whether a service takes events at all.

@@ -45,11 +45,21 @@ pub struct Config {
     pub region: String,
     /// `host:port` under which clients on this machine reach the platform, such as `127.0.0.1:4566`.
     pub endpoint: String,
+    /// Signatures and keys are checked (`--auth enforce`); otherwise any key on loopback is taken at its word.
+    pub enforce: bool,
+    /// A folder for what can be made again from the store: extracted function code, sandboxes.
+    pub scratch: std::path::PathBuf,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { account: "000000000000".into(), region: "us-east-1".into(), endpoint: "127.0.0.1:4566".into() }
+        Config {
+            account: "000000000000".into(),
+            region: "us-east-1".into(),
+            endpoint: "127.0.0.1:4566".into(),
+            enforce: false,
+            scratch: std::env::temp_dir().join("tidemill"),
+        }
     }
 }
 

@@ -1,0 +1,195 @@
+//! A function's configuration: from requests, with Lambda's defaults and limits, and back to the caller.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use tidemill_platform::{Cx, Fault};
+
+use crate::{
+    api,
+    api::{FunctionConfiguration, InvalidParameterValueException, LastUpdateStatus, State},
+    state::{Configuration, FunctionRow},
+};
+
+const MOST_ENVIRONMENT: usize = 4096;
+/// Lambda sets these itself; a function's environment must not.
+const RESERVED: [&str; 15] = [
+    "_HANDLER",
+    "_X_AMZN_TRACE_ID",
+    "AWS_DEFAULT_REGION",
+    "AWS_REGION",
+    "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_LOG_GROUP_NAME",
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_LAMBDA_RUNTIME_API",
+];
+
+/// What a request says; absent members keep what was there.
+#[derive(Default)]
+pub struct Wanted {
+    pub description: Option<String>,
+    pub runtime: Option<String>,
+    pub handler: Option<String>,
+    pub role: Option<String>,
+    pub timeout_s: Option<i32>,
+    pub memory_mb: Option<i32>,
+    pub tmp_mb: Option<i32>,
+    pub environment: Option<BTreeMap<String, String>>,
+    pub dead_letter_arn: Option<String>,
+    pub tracing: Option<String>,
+    pub architecture: Option<String>,
+    pub logging: Option<api::LoggingConfig>,
+}
+
+/// A configuration before anything was asked.
+pub fn fresh() -> Configuration {
+    Configuration {
+        timeout_s: 3,
+        memory_mb: 128,
+        tmp_mb: 512,
+        architecture: "x86_64".into(),
+        log_format: "Text".into(),
+        ..Configuration::default()
+    }
+}
+
+/// Lays what is wanted over what is there and checks the whole. The revision changes.
+pub fn apply(cx: &Cx, there: &Configuration, wanted: Wanted) -> Result<Configuration, Fault> {
+    let mut next = there.clone();
+    next.description = wanted.description.unwrap_or(next.description);
+    next.runtime = wanted.runtime.unwrap_or(next.runtime);
+    next.handler = wanted.handler.unwrap_or(next.handler);
+    next.role = wanted.role.unwrap_or(next.role);
+    next.timeout_s = wanted.timeout_s.unwrap_or(next.timeout_s);
+    next.memory_mb = wanted.memory_mb.unwrap_or(next.memory_mb);
+    next.tmp_mb = wanted.tmp_mb.unwrap_or(next.tmp_mb);
+    next.environment = wanted.environment.unwrap_or(next.environment);
+    next.architecture = wanted.architecture.unwrap_or(next.architecture);
+    if let Some(arn) = wanted.dead_letter_arn {
+        next.dead_letter_arn = (!arn.is_empty()).then_some(arn);
+    }
+    if let Some(mode) = wanted.tracing {
+        next.traced = mode == "Active";
+    }
+    if let Some(logging) = wanted.logging {
+        apply_logging(&mut next, logging)?;
+    }
+    next.revision_id = cx.random().uuid();
+    next.modified_at = cx.now().millis();
+    check(cx, &next)?;
+    Ok(next)
+}
+
+fn apply_logging(next: &mut Configuration, logging: api::LoggingConfig) -> Result<(), Fault> {
+    if let Some(format) = logging.log_format {
+        next.log_format = format.to_string();
+    }
+    if logging.application_log_level.is_some() || logging.system_log_level.is_some() {
+        if next.log_format != "JSON" {
+            return Err(InvalidParameterValueException::new("Log levels are only supported when the log format is JSON.").into());
+        }
+    }
+    if next.log_format == "JSON" {
+        return Err(Fault::not_implemented("LoggingConfig.LogFormat JSON"));
+    }
+    next.log_group = logging.log_group.or(next.log_group.take());
+    Ok(())
+}
+
+fn check(cx: &Cx, next: &Configuration) -> Result<(), Fault> {
+    let invalid = |sentence: String| Err(InvalidParameterValueException::new(sentence).into());
+    if !(1..=900).contains(&next.timeout_s) {
+        let bound = if next.timeout_s < 1 { "greater than or equal to 1" } else { "less than or equal to 900" };
+        let sentence = format!("1 validation error detected: Value '{}' at 'timeout' failed to satisfy constraint: Member must have value {bound}", next.timeout_s);
+        return Err(Fault::validation(sentence));
+    }
+    if next.memory_mb > 10_240 {
+        return invalid(format!("'MemorySize' value failed to satisfy constraint: Member must have value less than or equal to 10240"));
+    }
+    let size: usize = next.environment.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if size > MOST_ENVIRONMENT {
+        return invalid("Lambda was unable to configure your environment variables because the environment variables you have provided exceeded the 4KB limit. String measured: {...}".into());
+    }
+    if let Some(name) = next.environment.keys().find(|name| RESERVED.contains(&name.as_str())) {
+        return invalid(format!("Lambda was unable to configure your environment variables because the environment variables you have provided contains reserved keys that are currently not supported for modification. Reserved keys used in this request: {name}"));
+    }
+    if next.architecture != std::env::consts::ARCH.replace("aarch64", "arm64") && next.runtime.starts_with("provided") {
+        return Err(Fault::not_implemented(format!("the architecture {} on this machine", next.architecture)));
+    }
+    check_role(cx, &next.role)
+}
+
+/// Where keys are checked roles must exist; on loopback any well-formed one is taken at its word, as local setups expect.
+fn check_role(cx: &Cx, role: &str) -> Result<(), Fault> {
+    if !cx.platform().config.enforce {
+        return Ok(());
+    }
+    let known = cx.platform().doors.identity.ask("IAM")?.role_id(role).is_some();
+    if known { Ok(()) } else { Err(InvalidParameterValueException::new("The role defined for the function cannot be assumed by Lambda.").into()) }
+}
+
+/// The configuration as Lambda answers it. `arn` carries the qualifier asked for.
+pub fn wire(row: &FunctionRow, version: &str, configuration: &Configuration, arn: String) -> FunctionConfiguration {
+    let c = configuration;
+    FunctionConfiguration {
+        function_name: Some(row.name.clone()),
+        function_arn: Some(arn),
+        runtime: (!c.runtime.is_empty()).then(|| c.runtime.as_str().into()),
+        role: Some(c.role.clone()),
+        handler: (!c.handler.is_empty()).then(|| c.handler.clone()),
+        code_size: Some(c.code_size),
+        description: Some(c.description.clone()),
+        timeout: Some(c.timeout_s),
+        memory_size: Some(c.memory_mb),
+        last_modified: Some(modified(c.modified_at)),
+        code_sha256: Some(base64_of_hex(&c.code_sha256)),
+        version: Some(version.to_string()),
+        dead_letter_config: c.dead_letter_arn.clone().map(|arn| api::DeadLetterConfig { target_arn: Some(arn) }),
+        environment: (!c.environment.is_empty()).then(|| api::EnvironmentResponse { variables: Some(c.environment.clone()), error: None }),
+        tracing_config: Some(api::TracingConfigResponse { mode: Some(if c.traced { "Active" } else { "PassThrough" }.into()) }),
+        revision_id: Some(c.revision_id.clone()),
+        state: Some(State::Active),
+        last_update_status: Some(LastUpdateStatus::Successful),
+        package_type: Some(api::PackageType::Zip),
+        architectures: Some(vec![c.architecture.as_str().into()]),
+        ephemeral_storage: Some(api::EphemeralStorage { size: c.tmp_mb }),
+        snap_start: Some(api::SnapStartResponse { apply_on: Some("None".into()), optimization_status: Some("Off".into()) }),
+        runtime_version_config: Some(api::RuntimeVersionConfig { runtime_version_arn: Some(runtime_version_arn(row, c)), error: None }),
+        logging_config: Some(api::LoggingConfig {
+            log_format: Some(c.log_format.as_str().into()),
+            log_group: Some(log_group(row, c)),
+            application_log_level: c.application_log_level.as_deref().map(Into::into),
+            system_log_level: c.system_log_level.as_deref().map(Into::into),
+        }),
+        ..FunctionConfiguration::default()
+    }
+}
+
+pub fn log_group(row: &FunctionRow, configuration: &Configuration) -> String {
+    configuration.log_group.clone().unwrap_or_else(|| format!("/aws/lambda/{}", row.name))
+}
+
+fn runtime_version_arn(row: &FunctionRow, configuration: &Configuration) -> String {
+    // A stable stand-in: 64 hex digits, as AWS prints them.
+    let digest = crate::code::sha256(configuration.runtime.as_bytes());
+    format!("arn:aws:lambda:{}::runtime:{digest}", row.region)
+}
+
+/// `2026-11-23T08:05:41.995+0000`
+fn modified(millis: i64) -> String {
+    let at = jiff::Timestamp::from_millisecond(millis).unwrap_or_default();
+    at.strftime("%Y-%m-%dT%H:%M:%S.%3f+0000").to_string()
+}
+
+/// Lambda prints hashes in base64.
+pub fn base64_of_hex(hex: &str) -> String {
+    let bytes: Vec<u8> = (0..hex.len() / 2).filter_map(|at| u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok()).collect();
+    BASE64_STANDARD.encode(bytes)
+}

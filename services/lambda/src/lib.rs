@@ -1,0 +1,94 @@
+//! AWS Lambda: functions, versions, aliases, permissions, synchronous and asynchronous invocations, event source mappings.
+//!
+//! `state` keeps the functions; `functions`, `versions`, `aliases`, `permissions`, `concurrency`, `event_invoke`, `tags`
+//! are the API by noun; `run` executes (crate `sandbox` does the work); `asynchronous` is the function as a target of
+//! deliveries; `mappings` read streams. Layers, function URLs, SnapStart and response streaming are not built yet.
+
+mod aliases;
+pub mod api;
+mod asynchronous;
+mod code;
+mod concurrency;
+mod configuration;
+mod event_invoke;
+mod functions;
+mod invoke;
+mod mappings;
+mod names;
+mod permissions;
+mod resources;
+mod run;
+mod state;
+mod tags;
+mod versions;
+
+use std::sync::Arc;
+
+use tidemill_delivery::{Delivery, stream::Streams};
+use tidemill_platform::{Platform, Service};
+use tidemill_sandbox::{ConnectionHandler, ExecutorConfig};
+use tidemill_store::Damaged;
+
+use api::op;
+pub use state::Lambda;
+
+/// What Lambda needs beside the platform.
+pub struct Parts {
+    pub delivery: Delivery,
+    pub streams: Streams,
+    pub executor: ExecutorConfig,
+    /// Serves connections that functions open to the AWS endpoint.
+    pub connections: Option<Arc<dyn ConnectionHandler>>,
+}
+
+/// Opens the service: functions become targets of deliveries, their CloudFormation types are provided. Mappings begin
+/// to read with [`Lambda::start`], once every source is registered.
+pub fn service(platform: &Arc<Platform>, parts: Parts) -> Result<(Service, Arc<Lambda>), Damaged> {
+    let delivery = parts.delivery.clone();
+    let lambda = Lambda::open(platform.clone(), parts)?;
+    delivery.target("lambda", Arc::new(asynchronous::Functions(lambda.clone())));
+    delivery.route(asynchronous::ROUTE, Arc::new(asynchronous::Functions(lambda.clone())));
+    platform.doors.provide(Arc::new(resources::Resources(lambda.clone())));
+    Ok((table(lambda.clone()), lambda))
+}
+
+fn table(lambda: Arc<Lambda>) -> Service {
+    Service::new(&api::SERVICE, lambda)
+        .on::<op::CreateFunction>(functions::create_function)
+        .on::<op::GetFunction>(functions::get_function)
+        .on::<op::GetFunctionConfiguration>(functions::get_function_configuration)
+        .on::<op::ListFunctions>(functions::list_functions)
+        .on::<op::UpdateFunctionCode>(functions::update_function_code)
+        .on::<op::UpdateFunctionConfiguration>(functions::update_function_configuration)
+        .on::<op::DeleteFunction>(functions::delete_function)
+        .on::<op::GetAccountSettings>(functions::get_account_settings)
+        .on::<op::PublishVersion>(versions::publish_version)
+        .on::<op::ListVersionsByFunction>(versions::list_versions_by_function)
+        .on::<op::CreateAlias>(aliases::create_alias)
+        .on::<op::GetAlias>(aliases::get_alias)
+        .on::<op::ListAliases>(aliases::list_aliases)
+        .on::<op::UpdateAlias>(aliases::update_alias)
+        .on::<op::DeleteAlias>(aliases::delete_alias)
+        .on::<op::Invoke>(invoke::invoke)
+        .on::<op::InvokeAsync>(invoke::invoke_async)
+        .on::<op::AddPermission>(permissions::add_permission)
+        .on::<op::RemovePermission>(permissions::remove_permission)
+        .on::<op::GetPolicy>(permissions::get_policy)
+        .on::<op::PutFunctionConcurrency>(concurrency::put_function_concurrency)
+        .on::<op::GetFunctionConcurrency>(concurrency::get_function_concurrency)
+        .on::<op::DeleteFunctionConcurrency>(concurrency::delete_function_concurrency)
+        .on::<op::PutFunctionEventInvokeConfig>(event_invoke::put_function_event_invoke_config)
+        .on::<op::UpdateFunctionEventInvokeConfig>(event_invoke::update_function_event_invoke_config)
+        .on::<op::GetFunctionEventInvokeConfig>(event_invoke::get_function_event_invoke_config)
+        .on::<op::ListFunctionEventInvokeConfigs>(event_invoke::list_function_event_invoke_configs)
+        .on::<op::DeleteFunctionEventInvokeConfig>(event_invoke::delete_function_event_invoke_config)
+        .on::<op::CreateEventSourceMapping>(mappings::create_event_source_mapping)
+        .on::<op::GetEventSourceMapping>(mappings::get_event_source_mapping)
+        .on::<op::ListEventSourceMappings>(mappings::list_event_source_mappings)
+        .on::<op::UpdateEventSourceMapping>(mappings::update_event_source_mapping)
+        .on::<op::DeleteEventSourceMapping>(mappings::delete_event_source_mapping)
+        .on::<op::TagResource>(tags::tag_resource)
+        .on::<op::UntagResource>(tags::untag_resource)
+        .on::<op::ListTags>(tags::list_tags)
+        .build()
+}

@@ -1,0 +1,201 @@
+//! Event source mappings: a stream read on behalf of a function. Here is the API; `consumer` invokes the function with
+//! what the pump (crate `delivery`) read. Sources are DynamoDB streams; SQS and Kinesis follow.
+
+mod consumer;
+mod settings;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use tidemill_delivery::stream::{Start, StreamMapping};
+use tidemill_platform::{Cx, Fault, Platform, page::page};
+use tidemill_store::{Batch, Damaged, Partition, Table};
+
+use crate::{
+    Lambda,
+    api::{
+        CreateEventSourceMappingRequest, DeleteEventSourceMappingRequest, EventSourceMappingConfiguration, GetEventSourceMappingRequest,
+        InvalidParameterValueException, ListEventSourceMappingsRequest, ListEventSourceMappingsResponse, ResourceConflictException,
+        ResourceNotFoundException, UpdateEventSourceMappingRequest,
+    },
+    names::Named,
+};
+
+/// UUID → mapping. In the UUID's partition.
+const MAPPINGS: Table<String, MappingRow> = Table::new("lambda.mapping");
+
+/// A mapping as it is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MappingRow {
+    pub uuid: String,
+    pub account: String,
+    pub region: String,
+    pub source_arn: String,
+    /// With the qualifier, if one was given.
+    pub function_arn: String,
+    pub enabled: bool,
+    pub batch_size: i32,
+    pub window_s: i32,
+    pub lanes: i32,
+    /// `TRIM_HORIZON` or `LATEST`.
+    pub start: String,
+    /// -1 for as long as the records live.
+    pub retries: i32,
+    /// -1 for no limit, in seconds.
+    pub max_age_s: i32,
+    pub bisect: bool,
+    pub on_failure: Option<String>,
+    pub reports_failures: bool,
+    /// Patterns of which one must match.
+    pub filters: Vec<String>,
+    pub modified_at: i64,
+}
+
+pub fn load(platform: &Platform) -> Result<BTreeMap<String, MappingRow>, Damaged> {
+    let mut all = BTreeMap::new();
+    for partition in Partition::ALL {
+        all.extend(platform.store.all(&MAPPINGS, partition)?);
+    }
+    Ok(all)
+}
+
+/// Lets every enabled mapping go on where it was.
+pub fn start(lambda: &Arc<Lambda>) {
+    let rows: Vec<MappingRow> = lambda.mappings.lock().values().cloned().collect();
+    for row in rows.iter().filter(|row| row.enabled) {
+        run(lambda, row);
+    }
+}
+
+/// Begins to read, or begins anew with changed settings.
+fn run(lambda: &Lambda, row: &MappingRow) {
+    let consumer = match consumer::FunctionConsumer::new(lambda, row) {
+        Ok(consumer) => Arc::new(consumer),
+        Err(fault) => return tracing::error!(%fault, mapping = row.uuid, "a mapping cannot be read"),
+    };
+    let positive = |n: i32| u32::try_from(n).ok();
+    lambda.streams.run(StreamMapping {
+        id: row.uuid.clone(),
+        stream: row.source_arn.clone(),
+        target: row.function_arn.clone(),
+        start: if row.start == "LATEST" { Start::Latest } else { Start::Oldest },
+        batch_size: usize::try_from(row.batch_size).unwrap_or(100),
+        window_ms: i64::from(row.window_s) * 1000,
+        lanes: u64::try_from(row.lanes).unwrap_or(1),
+        retries: positive(row.retries),
+        max_age_s: positive(row.max_age_s).map(i64::from),
+        bisect: row.bisect,
+        consumer,
+    });
+}
+
+pub async fn create_event_source_mapping(lambda: &Lambda, cx: &Cx, input: CreateEventSourceMappingRequest) -> Result<EventSourceMappingConfiguration, Fault> {
+    let row = settings::fresh(lambda, cx, input)?;
+    create(lambda, row).await
+}
+
+/// Makes a checked mapping; two mappings of the same source and function are refused.
+pub async fn create(lambda: &Lambda, row: MappingRow) -> Result<EventSourceMappingConfiguration, Fault> {
+    let ticket = {
+        let mut mappings = lambda.mappings.lock();
+        let twin = mappings.values().find(|known| known.source_arn == row.source_arn && known.function_arn == row.function_arn);
+        if let Some(twin) = twin {
+            let sentence = format!(
+                "The event source arn (\" {} \") and function (\" {} \") provided mapping already exists. Please update or delete the existing mapping with UUID {}",
+                row.source_arn,
+                function_name(&row.function_arn),
+                twin.uuid
+            );
+            return Err(ResourceConflictException::new(sentence).into());
+        }
+        let mut batch = Batch::new(Partition::of(&row.uuid));
+        batch.put(&MAPPINGS, &row.uuid, &row);
+        let ticket = lambda.platform.submit(batch)?;
+        mappings.insert(row.uuid.clone(), row.clone());
+        if row.enabled {
+            run(lambda, &row);
+        }
+        ticket
+    };
+    ticket.await;
+    Ok(wire(&row, if row.enabled { "Creating" } else { "Disabled" }))
+}
+
+fn function_name(arn: &str) -> &str {
+    arn.split(':').nth(6).unwrap_or(arn)
+}
+
+pub async fn get_event_source_mapping(lambda: &Lambda, _: &Cx, input: GetEventSourceMappingRequest) -> Result<EventSourceMappingConfiguration, Fault> {
+    let mappings = lambda.mappings.lock();
+    let row = mappings.get(&input.uuid).ok_or_else(none)?;
+    Ok(wire(row, state(row)))
+}
+
+pub async fn list_event_source_mappings(lambda: &Lambda, cx: &Cx, input: ListEventSourceMappingsRequest) -> Result<ListEventSourceMappingsResponse, Fault> {
+    let function = input.function_name.map(|name| Named::read(cx, &name, None)).transpose()?.map(|named| named.qualified_arn());
+    let rows: Vec<MappingRow> = {
+        let mappings = lambda.mappings.lock();
+        let mine = mappings.values().filter(|row| row.account == cx.account() && row.region == cx.region());
+        let of_source = mine.filter(|row| input.event_source_arn.as_ref().is_none_or(|arn| *arn == row.source_arn));
+        of_source.filter(|row| function.as_ref().is_none_or(|arn| *arn == row.function_arn)).cloned().collect()
+    };
+    let limit = usize::try_from(input.max_items.unwrap_or(100).min(100)).unwrap_or(100);
+    let page = page(rows, |row| row.uuid.clone(), input.marker.as_deref(), limit);
+    let page = page.ok_or_else(|| Fault::from(InvalidParameterValueException::new("Invalid Marker")))?;
+    let mappings = page.items.iter().map(|row| wire(row, state(row))).collect();
+    Ok(ListEventSourceMappingsResponse { event_source_mappings: Some(mappings), next_marker: page.next_token })
+}
+
+pub async fn update_event_source_mapping(lambda: &Lambda, cx: &Cx, input: UpdateEventSourceMappingRequest) -> Result<EventSourceMappingConfiguration, Fault> {
+    let there = lambda.mappings.lock().get(&input.uuid).cloned().ok_or_else(none)?;
+    let row = settings::changed(lambda, cx, &there, input)?;
+    replace(lambda, row).await
+}
+
+pub async fn replace(lambda: &Lambda, row: MappingRow) -> Result<EventSourceMappingConfiguration, Fault> {
+    let ticket = {
+        let mut mappings = lambda.mappings.lock();
+        let there = mappings.get_mut(&row.uuid).ok_or_else(none)?;
+        let mut batch = Batch::new(Partition::of(&row.uuid));
+        batch.put(&MAPPINGS, &row.uuid, &row);
+        let ticket = lambda.platform.submit(batch)?;
+        *there = row.clone();
+        if row.enabled { run(lambda, &row) } else { lambda.streams.stop(&row.uuid) }
+        ticket
+    };
+    ticket.await;
+    Ok(wire(&row, if row.enabled { "Updating" } else { "Disabling" }))
+}
+
+pub async fn delete_event_source_mapping(lambda: &Lambda, _: &Cx, input: DeleteEventSourceMappingRequest) -> Result<EventSourceMappingConfiguration, Fault> {
+    let row = delete(lambda, &input.uuid).await?;
+    Ok(wire(&row, "Deleting"))
+}
+
+pub async fn delete(lambda: &Lambda, uuid: &str) -> Result<MappingRow, Fault> {
+    let (ticket, row) = {
+        let mut mappings = lambda.mappings.lock();
+        let row = mappings.get(uuid).cloned().ok_or_else(none)?;
+        lambda.streams.stop(uuid);
+        let mut batch = Batch::new(Partition::of(uuid));
+        batch.delete(&MAPPINGS, &row.uuid);
+        lambda.streams.forget(&mut batch, uuid)?;
+        let ticket = lambda.platform.submit(batch)?;
+        mappings.remove(uuid);
+        (ticket, row)
+    };
+    ticket.await;
+    Ok(row)
+}
+
+fn state(row: &MappingRow) -> &'static str {
+    if row.enabled { "Enabled" } else { "Disabled" }
+}
+
+fn wire(row: &MappingRow, state: &str) -> EventSourceMappingConfiguration {
+    settings::wire(row, state)
+}
+
+fn none() -> Fault {
+    ResourceNotFoundException::new("The resource you requested does not exist.").into()
+}

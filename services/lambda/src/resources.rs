@@ -1,0 +1,327 @@
+//! Lambda's CloudFormation types: functions, versions, aliases, permissions, mappings, asynchronous settings.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::future::{BoxFuture, FutureExt};
+use serde_json::Value;
+use tidemill_platform::{
+    Cx, Fault,
+    provider::{Provided, ResourceProvider, Updated, Wanted, boolean, number, text},
+};
+
+use crate::{Lambda, aliases, api, code, concurrency, configuration, event_invoke, functions, mappings, names::Named, permissions, versions};
+
+pub struct Resources(pub Arc<Lambda>);
+
+const FUNCTION: &str = "AWS::Lambda::Function";
+const VERSION: &str = "AWS::Lambda::Version";
+const ALIAS: &str = "AWS::Lambda::Alias";
+const PERMISSION: &str = "AWS::Lambda::Permission";
+const MAPPING: &str = "AWS::Lambda::EventSourceMapping";
+const INVOKE_CONFIG: &str = "AWS::Lambda::EventInvokeConfig";
+
+impl ResourceProvider for Resources {
+    fn types(&self) -> &'static [&'static str] {
+        &[FUNCTION, VERSION, ALIAS, PERMISSION, MAPPING, INVOKE_CONFIG]
+    }
+
+    fn create<'a>(&'a self, cx: &'a Cx, wanted: Wanted<'a>) -> BoxFuture<'a, Result<Provided, Fault>> {
+        async move {
+            match wanted.resource_type {
+                FUNCTION => self.create_function(cx, &wanted).await,
+                VERSION => self.publish(cx, wanted.properties).await,
+                ALIAS => self.create_alias(cx, wanted.properties).await,
+                PERMISSION => self.permit(cx, &wanted).await,
+                MAPPING => self.create_mapping(cx, wanted.properties).await,
+                _ => self.put_invoke_config(cx, &wanted).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn update<'a>(&'a self, cx: &'a Cx, physical_id: &'a str, old: &'a Value, wanted: Wanted<'a>) -> BoxFuture<'a, Result<Updated, Fault>> {
+        async move {
+            let same = |name: &str| old.get(name) == wanted.properties.get(name);
+            match wanted.resource_type {
+                FUNCTION if same("FunctionName") && same("PackageType") => self.update_function(cx, physical_id, old, &wanted).await.map(Updated::InPlace),
+                ALIAS if same("FunctionName") && same("Name") => self.update_alias(cx, wanted.properties).await.map(Updated::InPlace),
+                MAPPING if same("EventSourceArn") && same("StartingPosition") => self.update_mapping(cx, physical_id, wanted.properties).await.map(Updated::InPlace),
+                INVOKE_CONFIG if same("FunctionName") && same("Qualifier") => self.put_invoke_config(cx, &wanted).await.map(Updated::InPlace),
+                _ => Ok(Updated::Replace),
+            }
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(&'a self, cx: &'a Cx, resource_type: &'a str, physical_id: &'a str, properties: &'a Value) -> BoxFuture<'a, Result<(), Fault>> {
+        async move {
+            let done = match resource_type {
+                FUNCTION => self.0.remove(&Named::read(cx, physical_id, None)?).await,
+                VERSION => functions::delete_function(&self.0, cx, api::DeleteFunctionRequest { function_name: physical_id.into(), qualifier: None }).await.map(drop),
+                ALIAS => {
+                    let named = Named::read(cx, physical_id, None)?;
+                    let input = api::DeleteAliasRequest { function_name: named.arn, name: named.qualifier.unwrap_or_default() };
+                    aliases::delete_alias(&self.0, cx, input).await.map(drop)
+                }
+                PERMISSION => {
+                    let function = text(properties, "FunctionName").unwrap_or_default();
+                    let input = api::RemovePermissionRequest { function_name: function, statement_id: physical_id.into(), qualifier: None, revision_id: None };
+                    permissions::remove_permission(&self.0, cx, input).await.map(drop)
+                }
+                MAPPING => mappings::delete(&self.0, physical_id).await.map(drop),
+                _ => {
+                    let function_name = text(properties, "FunctionName").unwrap_or_default();
+                    let input = api::DeleteFunctionEventInvokeConfigRequest { function_name, qualifier: text(properties, "Qualifier") };
+                    event_invoke::delete_function_event_invoke_config(&self.0, cx, input).await.map(drop)
+                }
+            };
+            match done {
+                Err(fault) if fault.code() == "ResourceNotFoundException" => Ok(()),
+                other => other,
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Resources {
+    async fn create_function(&self, cx: &Cx, wanted: &Wanted<'_>) -> Result<Provided, Fault> {
+        let properties = wanted.properties;
+        refuse(properties)?;
+        let name = text(properties, "FunctionName").unwrap_or_else(|| wanted.generated_name.chars().take(64).collect());
+        let named = Named::read(cx, &name, None)?;
+        let zip = function_code(cx, properties).await?;
+        let row = functions::new_function(cx, &named, settings(properties), &zip, tags(properties, wanted.tags))?;
+        self.0.runner.expect(&row.latest.runtime).await?;
+        let exists = || Fault::new("AlreadyExists", format!("{name} already exists in stack"));
+        let row = self.0.insert(row, Some(zip), exists).await?;
+        self.reserve(cx, &named, properties).await?;
+        Ok(provided(&row.name, [("Arn", row.arn.clone())]))
+    }
+
+    async fn update_function(&self, cx: &Cx, name: &str, old: &Value, wanted: &Wanted<'_>) -> Result<Provided, Fault> {
+        let properties = wanted.properties;
+        refuse(properties)?;
+        let named = Named::read(cx, name, None)?;
+        let zip = if old.get("Code") == properties.get("Code") { None } else { Some(function_code(cx, properties).await?) };
+        let fresh = configuration::apply(cx, &configuration::fresh(), settings(properties))?;
+        let tags = tags(properties, wanted.tags);
+        let hash = zip.as_ref().map(|zip| (code::sha256(zip), i64::try_from(zip.len()).unwrap_or(i64::MAX)));
+        let arn = self
+            .0
+            .change(&named, zip, |row| {
+                let (sha, size) = hash.unwrap_or_else(|| (row.latest.code_sha256.clone(), row.latest.code_size));
+                row.latest = crate::state::Configuration { code_sha256: sha, code_size: size, ..fresh };
+                row.tags = tags;
+                Ok(row.arn.clone())
+            })
+            .await?;
+        self.0.runner.forget(&arn);
+        self.reserve(cx, &named, properties).await?;
+        Ok(provided(name, [("Arn", arn)]))
+    }
+
+    async fn reserve(&self, cx: &Cx, named: &Named, properties: &Value) -> Result<(), Fault> {
+        let wanted = number(properties, "ReservedConcurrentExecutions").and_then(|n| i32::try_from(n).ok());
+        let function_name = named.name.clone();
+        match wanted {
+            Some(reserved_concurrent_executions) => {
+                let input = api::PutFunctionConcurrencyRequest { function_name, reserved_concurrent_executions };
+                concurrency::put_function_concurrency(&self.0, cx, input).await.map(drop)
+            }
+            None => concurrency::delete_function_concurrency(&self.0, cx, api::DeleteFunctionConcurrencyRequest { function_name }).await.map(drop),
+        }
+    }
+
+    async fn publish(&self, cx: &Cx, properties: &Value) -> Result<Provided, Fault> {
+        let named = Named::read(cx, &text(properties, "FunctionName").unwrap_or_default(), None)?;
+        let version = versions::publish(&self.0, cx, &named, text(properties, "Description"), None).await?;
+        let (arn, number) = (version.function_arn.unwrap_or_default(), version.version.unwrap_or_default());
+        Ok(provided(&arn, [("FunctionArn", arn.clone()), ("Version", number)]))
+    }
+
+    async fn create_alias(&self, cx: &Cx, properties: &Value) -> Result<Provided, Fault> {
+        let input = api::CreateAliasRequest {
+            function_name: text(properties, "FunctionName").unwrap_or_default(),
+            name: text(properties, "Name").unwrap_or_default(),
+            function_version: text(properties, "FunctionVersion").unwrap_or_default(),
+            description: text(properties, "Description"),
+            routing_config: routing(properties),
+        };
+        let alias = aliases::create_alias(&self.0, cx, input).await?;
+        let arn = alias.alias_arn.unwrap_or_default();
+        Ok(provided(&arn, [("AliasArn", arn.clone())]))
+    }
+
+    async fn update_alias(&self, cx: &Cx, properties: &Value) -> Result<Provided, Fault> {
+        let input = api::UpdateAliasRequest {
+            function_name: text(properties, "FunctionName").unwrap_or_default(),
+            name: text(properties, "Name").unwrap_or_default(),
+            function_version: text(properties, "FunctionVersion"),
+            description: text(properties, "Description"),
+            routing_config: Some(routing(properties).unwrap_or_default()),
+            revision_id: None,
+        };
+        let alias = aliases::update_alias(&self.0, cx, input).await?;
+        let arn = alias.alias_arn.unwrap_or_default();
+        Ok(provided(&arn, [("AliasArn", arn.clone())]))
+    }
+
+    async fn permit(&self, cx: &Cx, wanted: &Wanted<'_>) -> Result<Provided, Fault> {
+        let properties = wanted.properties;
+        let input = api::AddPermissionRequest {
+            function_name: text(properties, "FunctionName").unwrap_or_default(),
+            statement_id: wanted.generated_name.chars().take(100).collect(),
+            action: text(properties, "Action").unwrap_or_default(),
+            principal: text(properties, "Principal").unwrap_or_default(),
+            source_arn: text(properties, "SourceArn"),
+            source_account: text(properties, "SourceAccount"),
+            event_source_token: text(properties, "EventSourceToken"),
+            principal_org_id: text(properties, "PrincipalOrgID"),
+            function_url_auth_type: text(properties, "FunctionUrlAuthType").as_deref().map(Into::into),
+            ..api::AddPermissionRequest::default()
+        };
+        let id = input.statement_id.clone();
+        permissions::add_permission(&self.0, cx, input).await?;
+        Ok(provided(&id, []))
+    }
+
+    async fn create_mapping(&self, cx: &Cx, properties: &Value) -> Result<Provided, Fault> {
+        let mapping = mappings::create_event_source_mapping(&self.0, cx, mapping_request(properties)).await?;
+        let (id, arn) = (mapping.uuid.unwrap_or_default(), mapping.event_source_mapping_arn.unwrap_or_default());
+        Ok(provided(&id, [("Id", id.clone()), ("EventSourceMappingArn", arn)]))
+    }
+
+    async fn update_mapping(&self, cx: &Cx, uuid: &str, properties: &Value) -> Result<Provided, Fault> {
+        let wanted = mapping_request(properties);
+        let input = api::UpdateEventSourceMappingRequest {
+            uuid: uuid.into(),
+            function_name: Some(wanted.function_name),
+            enabled: Some(wanted.enabled.unwrap_or(true)),
+            batch_size: Some(wanted.batch_size.unwrap_or(100)),
+            filter_criteria: Some(wanted.filter_criteria.unwrap_or_default()),
+            maximum_batching_window_in_seconds: Some(wanted.maximum_batching_window_in_seconds.unwrap_or(0)),
+            destination_config: Some(wanted.destination_config.unwrap_or_default()),
+            maximum_record_age_in_seconds: Some(wanted.maximum_record_age_in_seconds.unwrap_or(-1)),
+            bisect_batch_on_function_error: Some(wanted.bisect_batch_on_function_error.unwrap_or(false)),
+            maximum_retry_attempts: Some(wanted.maximum_retry_attempts.unwrap_or(-1)),
+            parallelization_factor: Some(wanted.parallelization_factor.unwrap_or(1)),
+            tumbling_window_in_seconds: wanted.tumbling_window_in_seconds,
+            function_response_types: Some(wanted.function_response_types.unwrap_or_default()),
+            ..api::UpdateEventSourceMappingRequest::default()
+        };
+        let mapping = mappings::update_event_source_mapping(&self.0, cx, input).await?;
+        let arn = mapping.event_source_mapping_arn.unwrap_or_default();
+        Ok(provided(uuid, [("Id", uuid.to_string()), ("EventSourceMappingArn", arn)]))
+    }
+
+    async fn put_invoke_config(&self, cx: &Cx, wanted: &Wanted<'_>) -> Result<Provided, Fault> {
+        let properties = wanted.properties;
+        let destination = |side: &str| properties.pointer(&format!("/DestinationConfig/{side}")).and_then(|to| text(to, "Destination"));
+        let config = api::DestinationConfig {
+            on_success: Some(api::OnSuccess { destination: destination("OnSuccess") }),
+            on_failure: Some(api::OnFailure { destination: destination("OnFailure") }),
+        };
+        let input = api::PutFunctionEventInvokeConfigRequest {
+            function_name: text(properties, "FunctionName").unwrap_or_default(),
+            qualifier: text(properties, "Qualifier"),
+            maximum_retry_attempts: whole(properties, "MaximumRetryAttempts"),
+            maximum_event_age_in_seconds: whole(properties, "MaximumEventAgeInSeconds"),
+            destination_config: Some(config),
+        };
+        event_invoke::put_function_event_invoke_config(&self.0, cx, input).await?;
+        Ok(provided(wanted.generated_name, []))
+    }
+}
+
+fn provided<const N: usize>(physical_id: &str, attributes: [(&str, String); N]) -> Provided {
+    let attributes = attributes.into_iter().map(|(name, value)| (name.to_string(), Value::String(value)));
+    Provided { physical_id: physical_id.to_string(), attributes: attributes.collect() }
+}
+
+fn refuse(properties: &Value) -> Result<(), Fault> {
+    let unknown = ["VpcConfig", "KmsKeyArn", "FileSystemConfigs", "ImageConfig", "CodeSigningConfigArn", "SnapStart", "Layers", "DurableConfig", "TenancyConfig", "CapacityProviderConfig"];
+    let empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty) || value.get("ApplyOn").is_some_and(|on| on == "None");
+    let asked = unknown.into_iter().find(|name| properties.get(name).is_some_and(|value| !empty(value)));
+    asked.map_or(Ok(()), |name| Err(Fault::not_implemented(format!("the property {name} of AWS::Lambda::Function"))))
+}
+
+/// The zip from S3, or one made of inline code.
+async fn function_code(cx: &Cx, properties: &Value) -> Result<bytes::Bytes, Fault> {
+    let of = properties.get("Code").unwrap_or(&Value::Null);
+    if let Some(inline) = text(of, "ZipFile") {
+        let node = text(properties, "Runtime").is_some_and(|runtime| runtime.starts_with("nodejs"));
+        return code::zip_of(if node { "index.js" } else { "index.py" }, inline.as_bytes());
+    }
+    let (bucket, key, version) = (text(of, "S3Bucket"), text(of, "S3Key"), text(of, "S3ObjectVersion"));
+    code::read(cx, code::Source { zip: None, bucket: bucket.as_deref(), key: key.as_deref(), version: version.as_deref() }).await
+}
+
+fn settings(properties: &Value) -> configuration::Wanted {
+    let environment = properties.pointer("/Environment/Variables").and_then(Value::as_object);
+    let environment = environment.map(|variables| variables.keys().map(|name| (name.clone(), text(&Value::Object(variables.clone()), name).unwrap_or_default())).collect());
+    let logging = properties.get("LoggingConfig").map(|config| api::LoggingConfig {
+        log_format: text(config, "LogFormat").as_deref().map(Into::into),
+        application_log_level: text(config, "ApplicationLogLevel").as_deref().map(Into::into),
+        system_log_level: text(config, "SystemLogLevel").as_deref().map(Into::into),
+        log_group: text(config, "LogGroup"),
+    });
+    configuration::Wanted {
+        description: text(properties, "Description"),
+        runtime: text(properties, "Runtime"),
+        handler: text(properties, "Handler"),
+        role: text(properties, "Role"),
+        timeout_s: whole(properties, "Timeout"),
+        memory_mb: whole(properties, "MemorySize"),
+        tmp_mb: properties.get("EphemeralStorage").and_then(|storage| whole(storage, "Size")),
+        environment: Some(environment.unwrap_or_default()),
+        dead_letter_arn: properties.get("DeadLetterConfig").and_then(|config| text(config, "TargetArn")),
+        tracing: properties.get("TracingConfig").and_then(|config| text(config, "Mode")),
+        architecture: properties.pointer("/Architectures/0").and_then(Value::as_str).map(str::to_string),
+        logging,
+    }
+}
+
+fn mapping_request(properties: &Value) -> api::CreateEventSourceMappingRequest {
+    let filters = properties.pointer("/FilterCriteria/Filters").and_then(Value::as_array);
+    let filters = filters.map(|list| list.iter().map(|filter| api::Filter { pattern: text(filter, "Pattern") }).collect());
+    let failure = properties.pointer("/DestinationConfig/OnFailure").and_then(|to| text(to, "Destination"));
+    let types = properties.get("FunctionResponseTypes").and_then(Value::as_array);
+    api::CreateEventSourceMappingRequest {
+        event_source_arn: text(properties, "EventSourceArn"),
+        function_name: text(properties, "FunctionName").unwrap_or_default(),
+        enabled: boolean(properties, "Enabled"),
+        batch_size: whole(properties, "BatchSize"),
+        filter_criteria: filters.map(|filters| api::FilterCriteria { filters: Some(filters) }),
+        maximum_batching_window_in_seconds: whole(properties, "MaximumBatchingWindowInSeconds"),
+        parallelization_factor: whole(properties, "ParallelizationFactor"),
+        starting_position: text(properties, "StartingPosition").as_deref().map(Into::into),
+        destination_config: failure.map(|arn| api::DestinationConfig { on_success: None, on_failure: Some(api::OnFailure { destination: Some(arn) }) }),
+        maximum_record_age_in_seconds: whole(properties, "MaximumRecordAgeInSeconds"),
+        bisect_batch_on_function_error: boolean(properties, "BisectBatchOnFunctionError"),
+        maximum_retry_attempts: whole(properties, "MaximumRetryAttempts"),
+        tumbling_window_in_seconds: whole(properties, "TumblingWindowInSeconds"),
+        function_response_types: types.map(|list| list.iter().filter_map(Value::as_str).map(Into::into).collect()),
+        ..api::CreateEventSourceMappingRequest::default()
+    }
+}
+
+fn routing(properties: &Value) -> Option<api::AliasRoutingConfiguration> {
+    let weights = properties.pointer("/RoutingConfig/AdditionalVersionWeights")?.as_array()?;
+    let weights = weights.iter().filter_map(|weight| Some((text(weight, "FunctionVersion")?, weight.get("FunctionWeight")?.as_f64()?)));
+    Some(api::AliasRoutingConfiguration { additional_version_weights: Some(weights.collect()) })
+}
+
+fn whole(properties: &Value, name: &str) -> Option<i32> {
+    number(properties, name).and_then(|n| i32::try_from(n).ok())
+}
+
+fn tags(properties: &Value, of_stack: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut tags = of_stack.clone();
+    for tag in properties.get("Tags").and_then(Value::as_array).into_iter().flatten() {
+        if let (Some(key), Some(value)) = (text(tag, "Key"), text(tag, "Value")) {
+            tags.insert(key, value);
+        }
+    }
+    tags
+}

@@ -1,0 +1,249 @@
+//! Functions as they are kept: one row a function with all that belongs to it, in memory and in the store.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Weak},
+};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use serde::{Deserialize, Serialize};
+use tidemill_delivery::{Delivery, stream::Streams};
+use tidemill_platform::{Fault, Platform};
+use tidemill_store::{Batch, Damaged, Partition, Table};
+
+use crate::{Parts, mappings::MappingRow, names::Named, run::Runner};
+
+/// Function ARN → function. In the ARN's partition.
+const FUNCTIONS: Table<String, FunctionRow> = Table::new("lambda.function");
+/// SHA-256 in hex → the zip as uploaded. In the hash's partition.
+pub(crate) const CODE: Table<String, Bytes> = Table::new("lambda.code");
+
+/// A function with its versions, aliases and everything else that goes with it when it is deleted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FunctionRow {
+    pub arn: String,
+    pub name: String,
+    pub account: String,
+    pub region: String,
+    pub latest: Configuration,
+    #[serde(default)]
+    pub versions: BTreeMap<u64, Configuration>,
+    #[serde(default)]
+    pub last_version: u64,
+    #[serde(default)]
+    pub aliases: BTreeMap<String, AliasRow>,
+    #[serde(default)]
+    pub reserved_concurrency: Option<i32>,
+    /// Qualifier (empty for none) → statement id → statement as JSON text.
+    #[serde(default)]
+    pub statements: BTreeMap<String, BTreeMap<String, String>>,
+    /// Qualifier (`$LATEST` for none) → asynchronous invocation settings.
+    #[serde(default)]
+    pub invoke_configs: BTreeMap<String, InvokeConfigRow>,
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+}
+
+/// What a version runs with.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Configuration {
+    pub description: String,
+    pub runtime: String,
+    pub handler: String,
+    pub role: String,
+    /// SHA-256 of the zip, in hex.
+    pub code_sha256: String,
+    pub code_size: i64,
+    pub timeout_s: i32,
+    pub memory_mb: i32,
+    pub tmp_mb: i32,
+    pub environment: BTreeMap<String, String>,
+    pub dead_letter_arn: Option<String>,
+    pub traced: bool,
+    pub architecture: String,
+    pub log_format: String,
+    pub log_group: Option<String>,
+    pub application_log_level: Option<String>,
+    pub system_log_level: Option<String>,
+    pub revision_id: String,
+    /// Milliseconds since 1970.
+    pub modified_at: i64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AliasRow {
+    pub version: String,
+    pub description: String,
+    /// Further versions and the share of invocations each gets.
+    #[serde(default)]
+    pub weights: BTreeMap<String, f64>,
+    pub revision_id: String,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct InvokeConfigRow {
+    pub max_age_s: Option<i32>,
+    pub retries: Option<i32>,
+    pub on_success: Option<String>,
+    pub on_failure: Option<String>,
+    pub modified_at: i64,
+}
+
+pub struct Lambda {
+    /// Itself, for consumers that outlive a call.
+    pub this: Weak<Lambda>,
+    pub platform: Arc<Platform>,
+    pub delivery: Delivery,
+    pub streams: Streams,
+    /// By ARN.
+    functions: RwLock<HashMap<String, Arc<FunctionRow>>>,
+    pub mappings: Mutex<BTreeMap<String, MappingRow>>,
+    pub runner: Runner,
+}
+
+impl Lambda {
+    pub fn open(platform: Arc<Platform>, parts: Parts) -> Result<Arc<Lambda>, Damaged> {
+        let mut functions = HashMap::new();
+        for partition in Partition::ALL {
+            for (arn, row) in platform.store.all(&FUNCTIONS, partition)? {
+                functions.insert(arn, Arc::new(row));
+            }
+        }
+        let mappings = crate::mappings::load(&platform)?;
+        let runner = Runner::new(platform.clone(), parts.executor, parts.connections);
+        Ok(Arc::new_cyclic(|this| Lambda {
+            this: this.clone(),
+            platform,
+            delivery: parts.delivery,
+            streams: parts.streams,
+            functions: RwLock::new(functions),
+            mappings: Mutex::new(mappings),
+            runner,
+        }))
+    }
+
+    /// Lets the mappings read. To be called once every stream source is registered.
+    pub fn start(self: &Arc<Self>) {
+        crate::mappings::start(self);
+    }
+
+    /// Stops running functions: waits up to `grace` for those that run.
+    pub async fn stop(&self, grace: std::time::Duration) {
+        self.runner.stop(grace).await;
+    }
+
+    pub fn get(&self, named: &Named) -> Result<Arc<FunctionRow>, Fault> {
+        self.by_arn(&named.arn).ok_or_else(|| named.not_found())
+    }
+
+    pub fn by_arn(&self, arn: &str) -> Option<Arc<FunctionRow>> {
+        self.functions.read().get(arn).cloned()
+    }
+
+    /// All functions of an account and region, by name.
+    pub fn list(&self, account: &str, region: &str) -> Vec<Arc<FunctionRow>> {
+        let functions = self.functions.read();
+        let mut list: Vec<_> = functions.values().filter(|f| f.account == account && f.region == region).cloned().collect();
+        list.sort_by(|a, b| a.name.cmp(&b.name));
+        list
+    }
+
+    /// Makes a function; a fault of `exists` when there is one of that ARN.
+    pub async fn insert(&self, row: FunctionRow, code: Option<Bytes>, exists: impl FnOnce() -> Fault) -> Result<Arc<FunctionRow>, Fault> {
+        let row = Arc::new(row);
+        let ticket = {
+            let mut functions = self.functions.write();
+            if functions.contains_key(&row.arn) {
+                return Err(exists());
+            }
+            let ticket = self.platform.submit(self.batch(&row, code))?;
+            functions.insert(row.arn.clone(), row.clone());
+            ticket
+        };
+        ticket.await;
+        Ok(row)
+    }
+
+    /// Changes a function under the lock and answers when that is durable.
+    pub async fn change<T>(&self, named: &Named, code: Option<Bytes>, change: impl FnOnce(&mut FunctionRow) -> Result<T, Fault>) -> Result<T, Fault> {
+        let (ticket, answer) = {
+            let mut functions = self.functions.write();
+            let mut row = FunctionRow::clone(functions.get(&named.arn).ok_or_else(|| named.not_found())?);
+            let answer = change(&mut row)?;
+            let ticket = self.platform.submit(self.batch(&row, code))?;
+            functions.insert(row.arn.clone(), Arc::new(row));
+            (ticket, answer)
+        };
+        ticket.await;
+        Ok(answer)
+    }
+
+    pub async fn remove(&self, named: &Named) -> Result<(), Fault> {
+        let ticket = {
+            let mut functions = self.functions.write();
+            if !functions.contains_key(&named.arn) {
+                return Err(named.not_found());
+            }
+            let mut batch = Batch::new(Partition::of(&named.arn));
+            batch.delete(&FUNCTIONS, &named.arn);
+            let ticket = self.platform.submit(batch)?;
+            functions.remove(&named.arn);
+            ticket
+        };
+        self.runner.forget(&named.arn);
+        ticket.await;
+        Ok(())
+    }
+
+    fn batch(&self, row: &FunctionRow, code: Option<Bytes>) -> Batch {
+        let mut batch = Batch::new(Partition::of(&row.arn));
+        batch.put(&FUNCTIONS, &row.arn, row);
+        if let Some(code) = code {
+            let sha = &row.latest.code_sha256;
+            batch.put_in(Partition::of(sha), &CODE, sha, &code);
+        }
+        batch
+    }
+
+    /// The zip of this hash.
+    pub fn code(&self, sha256: &str) -> Result<Bytes, Fault> {
+        let found = self.platform.store.get(&CODE, Partition::of(sha256), &sha256.to_string()).map_err(Fault::internal)?;
+        found.map(|found| found.value).ok_or_else(|| Fault::internal(format!("the code {sha256} is not in the store")))
+    }
+}
+
+impl FunctionRow {
+    /// The version a qualifier stands for, and its configuration. An alias with weights picks one by chance.
+    pub fn resolve(&self, qualifier: Option<&str>, random: &tidemill_platform::Random) -> Option<(String, &Configuration)> {
+        let version = match qualifier {
+            None | Some("$LATEST") => return Some(("$LATEST".into(), &self.latest)),
+            Some(number) if number.bytes().all(|b| b.is_ascii_digit()) => number.to_string(),
+            Some(alias) => self.aliases.get(alias)?.pick(random),
+        };
+        if version == "$LATEST" {
+            return Some((version, &self.latest));
+        }
+        let configuration = self.versions.get(&version.parse().ok()?)?;
+        Some((version, configuration))
+    }
+
+    /// Whether a qualifier names something.
+    pub fn has(&self, qualifier: Option<&str>) -> bool {
+        self.resolve(qualifier, &tidemill_platform::Random::seeded(0)).is_some()
+    }
+}
+
+impl AliasRow {
+    fn pick(&self, random: &tidemill_platform::Random) -> String {
+        let chance = random.below(1_000_000) as f64 / 1_000_000.0;
+        let mut passed = 0.0;
+        for (version, weight) in &self.weights {
+            passed += weight;
+            if chance < passed {
+                return version.clone();
+            }
+        }
+        self.version.clone()
+    }
+}
