@@ -144,8 +144,24 @@ where
 /// Bodies of services that speak HTTP themselves.
 pub type HttpBody = http_body_util::combinators::BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
+/// Headers that follow a body (`x-amz-checksum-crc32` after an `aws-chunked` one). A request whose body may have some
+/// carries this among its extensions; it is filled when the body has been read to its end and its signatures hold.
+#[derive(Debug, Clone, Default)]
+pub struct Trailers(Arc<std::sync::OnceLock<http::HeaderMap>>);
+
+impl Trailers {
+    pub fn set(&self, headers: http::HeaderMap) {
+        let _ = self.0.set(headers);
+    }
+
+    pub fn get(&self) -> Option<&http::HeaderMap> {
+        self.0.get()
+    }
+}
+
 /// A service that gets the HTTP request itself, authenticated and with transfer encodings (`aws-chunked`) undone.
 pub trait HttpService: Send + Sync + 'static {
-    /// Answers a request. `request.extensions()` hold what the gateway found out (see crate `gateway`).
+    /// Answers a request. Signatures are checked and taken off; [`Trailers`] are among the extensions where the body has
+    /// some.
     fn call(&self, cx: Cx, request: http::Request<HttpBody>) -> Pin<Box<dyn Future<Output = http::Response<HttpBody>> + Send>>;
 }

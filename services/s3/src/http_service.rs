@@ -1,0 +1,181 @@
+//! S3 as the gateway sees it: an HTTP service around `s3s`, with the ids and error documents that S3 answers.
+
+use std::{pin::Pin, sync::Arc};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header};
+use http_body_util::{BodyExt, Full};
+use s3s::service::{S3Service, S3ServiceBuilder};
+use sha2::{Digest, Sha384};
+use tidemill_platform::{Cx, HttpBody, HttpService};
+
+use crate::{S3, adapter::Adapter};
+
+/// An error document is no larger than this.
+const MOST_ERROR: usize = 64 << 10;
+
+pub struct Http {
+    service: S3Service,
+}
+
+impl Http {
+    pub fn new(s3: Arc<S3>) -> Http {
+        let mut builder = S3ServiceBuilder::new(Adapter(s3));
+        builder.set_host(Hosts);
+        Http { service: builder.build() }
+    }
+}
+
+impl HttpService for Http {
+    fn call(&self, cx: Cx, mut request: Request<HttpBody>) -> Pin<Box<dyn Future<Output = Response<HttpBody>> + Send>> {
+        let service = self.service.clone();
+        request.extensions_mut().insert(cx.clone());
+        let resource = request.uri().path().to_string();
+        let request = request.map(s3s::Body::http_body);
+        Box::pin(async move {
+            let mut response = match service.call(request).await {
+                Ok(response) => response.map(BodyExt::boxed),
+                Err(error) => {
+                    tracing::error!(?error, "S3 could not answer");
+                    plain(500, error_document("InternalError", "We encountered an internal error. Please try again.", &resource, &cx))
+                }
+            };
+            if response.status().as_u16() >= 400 {
+                response = complete_error(response, &resource, &cx).await;
+            }
+            identify(&mut response, &cx);
+            response
+        })
+    }
+}
+
+/// Every answer carries S3's two ids.
+fn identify(response: &mut Response<HttpBody>, cx: &Cx) {
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(cx.request_id()) {
+        headers.insert("x-amz-request-id", id);
+    }
+    if let Ok(id) = HeaderValue::from_str(&extended_id(cx.request_id())) {
+        headers.insert("x-amz-id-2", id);
+    }
+    headers.insert(header::SERVER, HeaderValue::from_static("AmazonS3"));
+}
+
+/// The longer id: 76 characters of base64, the same for the same request.
+pub fn extended_id(request_id: &str) -> String {
+    let digest = Sha384::digest(request_id);
+    let mut bytes = digest.to_vec();
+    bytes.extend_from_slice(&digest[..9]);
+    BASE64_STANDARD.encode(bytes)
+}
+
+/// `s3s` writes an error's code and sentence; S3 also says which resource and which request.
+async fn complete_error(response: Response<HttpBody>, resource: &str, cx: &Cx) -> Response<HttpBody> {
+    let (mut parts, mut body) = response.into_parts();
+    let mut read = Vec::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        read.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+        if read.len() > MOST_ERROR {
+            break;
+        }
+    }
+    let text = String::from_utf8_lossy(&read).into_owned();
+    let (Some(code), message) = (between(&text, "<Code>", "</Code>"), between(&text, "<Message>", "</Message>")) else {
+        return Response::from_parts(parts, full(Bytes::from(text)));
+    };
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    // Code and message are taken over as they were escaped.
+    let document = document(code, message.unwrap_or_default(), resource, cx);
+    Response::from_parts(parts, full(Bytes::from(document)))
+}
+
+fn between<'a>(text: &'a str, open: &str, close: &str) -> Option<&'a str> {
+    let from = text.find(open)? + open.len();
+    let to = text[from..].find(close)? + from;
+    Some(&text[from..to])
+}
+
+fn error_document(code: &str, message: &str, resource: &str, cx: &Cx) -> String {
+    document(&escape(code), &escape(message), resource, cx)
+}
+
+fn document(code: &str, message: &str, resource: &str, cx: &Cx) -> String {
+    let mut path = resource.trim_start_matches('/').splitn(2, '/');
+    let (bucket, key) = (path.next().unwrap_or_default(), path.next().unwrap_or_default());
+    let decoded = |text: &str| escape(&percent_encoding::percent_decode_str(text).decode_utf8_lossy());
+    let named = match code {
+        "NoSuchBucket" | "BucketNotEmpty" | "BucketAlreadyOwnedByYou" | "BucketAlreadyExists" | "InvalidBucketName" | "NoSuchTagSet" => {
+            format!("<BucketName>{}</BucketName>", decoded(bucket))
+        }
+        "NoSuchKey" => format!("<Key>{}</Key>", decoded(key)),
+        _ => String::new(),
+    };
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message>{named}<Resource>{}</Resource><RequestId>{}</RequestId><HostId>{}</HostId></Error>",
+        decoded(resource),
+        cx.request_id(),
+        extended_id(cx.request_id())
+    )
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+fn plain(status: u16, document: String) -> Response<HttpBody> {
+    let mut response = Response::new(full(Bytes::from(document)));
+    *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    response
+}
+
+fn full(bytes: Bytes) -> HttpBody {
+    Full::new(bytes).map_err(|never| match never {}).boxed()
+}
+
+/// Buckets in host names: `<bucket>.s3.localhost.localstack.cloud`, `<bucket>.s3.<region>.localhost.localstack.cloud`,
+/// `<bucket>.s3.amazonaws.com`, `<bucket>.s3.localhost` and the like. Every other host means path style.
+struct Hosts;
+
+impl s3s::host::S3Host for Hosts {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> s3s::S3Result<s3s::host::VirtualHost<'a>> {
+        Ok(match bucket_of_host(host) {
+            Some(bucket) => s3s::host::VirtualHost::new(host).with_bucket(bucket),
+            None => s3s::host::VirtualHost::new(host),
+        })
+    }
+}
+
+fn bucket_of_host(host: &str) -> Option<&str> {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let ours = ["localhost.localstack.cloud", "amazonaws.com", "localhost"];
+    let stem = ours.iter().find_map(|suffix| name.strip_suffix(suffix)?.strip_suffix('.'))?;
+    // What precedes is `<bucket>.s3` or `<bucket>.s3.<region>`; bucket names may have dots.
+    let at = stem.rfind(".s3")?;
+    let after = &stem[at + 3..];
+    let region = after.strip_prefix('.').or_else(|| after.strip_prefix('-'));
+    (after.is_empty() || region.is_some_and(|region| !region.is_empty() && !region.contains('.'))).then(|| &stem[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_name_buckets() {
+        for (host, bucket) in [
+            ("sales.s3.localhost.localstack.cloud:4566", Some("sales")),
+            ("sales.s3.eu-west-1.localhost.localstack.cloud", Some("sales")),
+            ("my.dotted.bucket.s3.localhost.localstack.cloud", Some("my.dotted.bucket")),
+            ("sales.s3.amazonaws.com", Some("sales")),
+            ("sales.s3.us-east-1.amazonaws.com", Some("sales")),
+            ("s3.localhost.localstack.cloud:4566", None),
+            ("localhost:4566", None),
+            ("127.0.0.1:4566", None),
+        ] {
+            assert_eq!(bucket_of_host(host), bucket, "{host}");
+        }
+    }
+}
