@@ -18,13 +18,18 @@ use tidemill_contract::Contract;
 ///
 /// Panics, with the reason, when the contract cannot be read: a build script has no better way to say so.
 pub fn build(service: &str) {
+    build_into(service, "api.rs");
+}
+
+/// As [`build`], into another file: for a crate that serves two contracts, as DynamoDB and its streams are one.
+pub fn build_into(service: &str, file: &str) {
     let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
     let contracts = manifest.join("../../contracts");
     for file in [format!("{service}.json"), format!("patches/{service}.json")] {
         println!("cargo::rerun-if-changed={}", contracts.join(file).display());
     }
     let contract = tidemill_contract::load(&contracts, service).unwrap_or_else(|error| panic!("{error}"));
-    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets OUT_DIR")).join("api.rs");
+    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets OUT_DIR")).join(file);
     fs::write(&out, generate(contract)).unwrap_or_else(|error| panic!("{}: {error}", out.display()));
 }
 
