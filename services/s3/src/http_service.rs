@@ -21,9 +21,8 @@ pub struct Http {
 
 impl Http {
     pub fn new(s3: Arc<S3>) -> Http {
-        let mut builder = S3ServiceBuilder::new(Adapter(s3));
-        builder.set_host(Hosts);
-        Http { service: builder.build() }
+        // The gateway has rewritten hosts that name buckets into paths.
+        Http { service: S3ServiceBuilder::new(Adapter(s3)).build() }
     }
 }
 
@@ -133,49 +132,4 @@ fn plain(status: u16, document: String) -> Response<HttpBody> {
 
 fn full(bytes: Bytes) -> HttpBody {
     Full::new(bytes).map_err(|never| match never {}).boxed()
-}
-
-/// Buckets in host names: `<bucket>.s3.localhost.localstack.cloud`, `<bucket>.s3.<region>.localhost.localstack.cloud`,
-/// `<bucket>.s3.amazonaws.com`, `<bucket>.s3.localhost` and the like. Every other host means path style.
-struct Hosts;
-
-impl s3s::host::S3Host for Hosts {
-    fn parse_host_header<'a>(&'a self, host: &'a str) -> s3s::S3Result<s3s::host::VirtualHost<'a>> {
-        Ok(match bucket_of_host(host) {
-            Some(bucket) => s3s::host::VirtualHost::new(host).with_bucket(bucket),
-            None => s3s::host::VirtualHost::new(host),
-        })
-    }
-}
-
-fn bucket_of_host(host: &str) -> Option<&str> {
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let ours = ["localhost.localstack.cloud", "amazonaws.com", "localhost"];
-    let stem = ours.iter().find_map(|suffix| name.strip_suffix(suffix)?.strip_suffix('.'))?;
-    // What precedes is `<bucket>.s3` or `<bucket>.s3.<region>`; bucket names may have dots.
-    let at = stem.rfind(".s3")?;
-    let after = &stem[at + 3..];
-    let region = after.strip_prefix('.').or_else(|| after.strip_prefix('-'));
-    (after.is_empty() || region.is_some_and(|region| !region.is_empty() && !region.contains('.'))).then(|| &stem[..at])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_name_buckets() {
-        for (host, bucket) in [
-            ("sales.s3.localhost.localstack.cloud:4566", Some("sales")),
-            ("sales.s3.eu-west-1.localhost.localstack.cloud", Some("sales")),
-            ("my.dotted.bucket.s3.localhost.localstack.cloud", Some("my.dotted.bucket")),
-            ("sales.s3.amazonaws.com", Some("sales")),
-            ("sales.s3.us-east-1.amazonaws.com", Some("sales")),
-            ("s3.localhost.localstack.cloud:4566", None),
-            ("localhost:4566", None),
-            ("127.0.0.1:4566", None),
-        ] {
-            assert_eq!(bucket_of_host(host), bucket, "{host}");
-        }
-    }
 }

@@ -285,7 +285,9 @@ pub async fn complete_multipart_upload(s3: &Arc<S3>, cx: &Cx, request: S3Request
     let done = s3.write_with(cx, &bucket, write, (input.if_match.as_ref(), input.if_none_match.as_ref()), |batch| {
         let left = there.iter().filter(|(number, _)| !kept.contains(number)).map(|(number, part)| (*number, &part.body));
         s3.forget_upload(batch, &key, left)?;
-        kept.iter().for_each(|number| drop(batch.delete(&PARTS, &(input.upload_id.clone(), *number))));
+        for number in &kept {
+            batch.delete(&PARTS, &(input.upload_id.clone(), *number));
+        }
         Ok(())
     });
     done.await?;
