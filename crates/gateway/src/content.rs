@@ -1,4 +1,5 @@
 //! What is done to bodies that were read whole before a codec sees them: `aws-chunked` and gzip are undone.
+//! Bodies that stream through to HTTP services are treated in `streamed.rs`; their gzip is left alone, it is the object's.
 
 use std::io::Read;
 

@@ -1,4 +1,5 @@
 //! One request and its answer: what is known of it so far, how a refusal is worded, what every answer carries.
+//! The steps that fill it in are in `steps.rs`; S3's error documents are written in `answer.rs`.
 
 use std::any::Any;
 

@@ -1,4 +1,5 @@
-//! The steps of the pipeline to services and handlers that speak HTTP themselves.
+//! The steps of the pipeline to services and handlers that speak HTTP themselves. They get requests unsigned,
+//! unencoded and in path style, with what was taken off among the extensions.
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Uri, header, request::Parts, uri::PathAndQuery};

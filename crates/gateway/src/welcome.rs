@@ -1,4 +1,5 @@
 //! What the gateway answers by itself: a page for a person who opens the port in a browser, and the health check.
+//! Everything else below `/_` is registered by the binary ([`crate::Gateway::internal`]).
 
 use http::{Response, StatusCode};
 use serde_json::{Map, json};

@@ -137,6 +137,7 @@ impl Runner {
             credentials: Arc::new(RoleCredentials { cx: cx.clone(), role: c.role.clone(), session: row.name.clone() }),
             log_group: configuration::log_group(row, c),
             tracing: if c.traced { Tracing::Active } else { Tracing::PassThrough },
+            outbound_network: true,
             revision: c.revision_id.clone(),
         });
         self.specs.lock().insert(key, spec.clone());

@@ -1,0 +1,433 @@
+//! The executor: takes an invocation, finds or makes a sandbox for it, and keeps what is worth keeping.
+//!
+//! `pool.rs` says what there is, `waiting.rs` makes runtimes, `sandbox.rs` runs one invocation. Retries, concurrency limits and queues are the
+//! caller's.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+use crate::cgroup::Hierarchy;
+use crate::pool::{Found, Place, Pool};
+use crate::runtimes::plan::{self, Family, Plan};
+use crate::sandbox::{Initialised, Sandbox, random_bytes};
+use crate::verdict::Verdict;
+use crate::waiting::{Factory, Machine, Waiting};
+use crate::zygote::Zygote;
+use crate::{
+    ExecutorConfig, FunctionSpec, Hooks, Invocation, Outcome, Overhead, SandboxError, Tier, TierReport,
+    scratch, startup,
+};
+
+/// Lambda's limit of the init phase; beyond it init runs again as part of the invocation.
+const INIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Runs functions. Cheap to clone; all clones share the same sandboxes.
+#[derive(Clone)]
+pub struct Executor {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    factory: Factory,
+    hooks: Hooks,
+    tier: TierReport,
+    pool: Mutex<Pool>,
+    runtimes: Mutex<HashMap<String, Arc<Runtime>>>,
+    runtime_dir: PathBuf,
+    /// Wakes the task that freezes and expires, when it has nothing to wait for.
+    tend: Notify,
+    tending: AtomicBool,
+    finished: Notify,
+    closed: AtomicBool,
+    gone: tokio::sync::Mutex<Option<mpsc::Receiver<()>>>,
+}
+
+/// What is kept of one runtime.
+#[derive(Default)]
+struct Runtime {
+    plan: tokio::sync::OnceCell<Arc<Plan>>,
+    zygote: tokio::sync::Mutex<Option<Arc<Zygote>>>,
+    waiting: Mutex<Vec<Waiting>>,
+    filling: AtomicBool,
+}
+
+/// How many sandboxes there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolStats {
+    pub busy: usize,
+    pub idle: usize,
+    /// Runtimes that wait for a function.
+    pub prewarmed: usize,
+    /// Memory promised to busy and idle sandboxes, in MB.
+    pub promised_mb: u64,
+}
+
+impl Executor {
+    /// Starts the spawner and finds out which tier this machine allows. Takes a few milliseconds; no interpreter is started yet.
+    /// Must be called inside a Tokio runtime.
+    pub async fn new(config: ExecutorConfig, hooks: Hooks) -> Result<Self, SandboxError> {
+        let failed = |step: &'static str| {
+            move |error: std::io::Error| SandboxError::Launch { step, reason: error.to_string() }
+        };
+        let scratch = scratch::prepare(&config.scratch_dir).map_err(failed("scratch folder"))?;
+        startup::raise_file_limit();
+        let program = match &config.launcher {
+            Some(path) => path.clone(),
+            None => PathBuf::from("/proc/self/exe"),
+        };
+        let started = startup::start_spawner(&config, &program, &scratch).await?;
+        let mut missing = started.missing;
+        let name = format!("tidemill-{}-{}", std::process::id(), hex::encode(&random_bytes()[..3]));
+        let hierarchy = Hierarchy::find(&name, &mut missing);
+        let tier = if started.settings.namespaces { Tier::Namespace } else { Tier::Process };
+        let tier = TierReport { tier, fallback: started.fallback, missing };
+        let (alive, gone) = mpsc::channel(1);
+        let machine =
+            Machine { own_uids: started.own_uids, xray: hooks.segments.is_some(), hierarchy, program };
+        let factory = Factory::new(Arc::new(config), started.settings, machine, started.spawner, alive);
+        let inner = Arc::new(Inner {
+            factory,
+            hooks,
+            tier,
+            pool: Mutex::default(),
+            runtimes: Mutex::default(),
+            runtime_dir: scratch.runtime,
+            tend: Notify::new(),
+            tending: AtomicBool::new(false),
+            finished: Notify::new(),
+            closed: AtomicBool::new(false),
+            gone: tokio::sync::Mutex::new(Some(gone)),
+        });
+        tokio::spawn(tend(Arc::downgrade(&inner)));
+        Ok(Self { inner })
+    }
+
+    /// The tier in force and what is missing from it.
+    pub fn tier(&self) -> TierReport {
+        self.inner.tier.clone()
+    }
+
+    /// Runs `function` once and waits for its outcome. The invocation goes on when the future is dropped.
+    pub async fn invoke(
+        &self,
+        function: &Arc<FunctionSpec>,
+        invocation: Invocation,
+    ) -> Result<Outcome, SandboxError> {
+        let (inner, function) = (self.inner.clone(), function.clone());
+        match tokio::spawn(async move { inner.run(function, invocation).await }).await {
+            Ok(result) => result,
+            Err(error) => Err(SandboxError::Launch { step: "invoke", reason: error.to_string() }),
+        }
+    }
+
+    /// Whether this machine can run `runtime`: the check for `CreateFunction`. Also begins to warm the runtime up, without waiting for that.
+    pub async fn expect(&self, runtime: &str) -> Result<(), SandboxError> {
+        let kept = self.inner.runtime(runtime);
+        let plan = self.inner.plan(&kept, runtime).await?;
+        self.inner.clone().fill(kept, plan);
+        Ok(())
+    }
+
+    /// Lets go of every idle sandbox of the function (all versions), and of the busy ones when they finish. Call when code or configuration
+    /// changes or the function is deleted.
+    pub fn forget(&self, arn: &str) {
+        let ended = self.inner.pool.lock().forget(arn);
+        drop(ended);
+    }
+
+    pub fn stats(&self) -> PoolStats {
+        let prewarmed = self.inner.runtimes.lock().values().map(|runtime| runtime.waiting.lock().len()).sum();
+        PoolStats { prewarmed, ..self.inner.pool.lock().stats() }
+    }
+
+    /// Waits up to `grace` for running invocations, then kills everything and removes cgroups and mounts. New invocations are refused.
+    pub async fn shutdown(&self, grace: Duration) {
+        let inner = &self.inner;
+        inner.closed.store(true, Ordering::Release);
+        let quiet = async {
+            loop {
+                let finished = inner.finished.notified();
+                if inner.pool.lock().busy() == 0 {
+                    return;
+                }
+                finished.await;
+            }
+        };
+        let _ = tokio::time::timeout(grace, quiet).await;
+        let ended = inner.pool.lock().take_all();
+        drop(ended);
+        inner.runtimes.lock().clear();
+        inner.factory.close().await;
+        if let Some(mut gone) = inner.gone.lock().await.take() {
+            let _ = tokio::time::timeout(Duration::from_secs(3), gone.recv()).await;
+        }
+        inner.factory.machine.hierarchy.remove();
+    }
+}
+
+impl Inner {
+    async fn run(
+        self: Arc<Self>,
+        function: Arc<FunctionSpec>,
+        invocation: Invocation,
+    ) -> Result<Outcome, SandboxError> {
+        let begun = Instant::now();
+        if self.closed.load(Ordering::Acquire) {
+            return Err(SandboxError::ShutDown);
+        }
+        let (mut sandbox, place) = match self.acquire(&function)? {
+            (Some(sandbox), place) => (*sandbox, place),
+            (None, place) => return self.run_cold(function, invocation, place, begun).await,
+        };
+        let acquire = begun.elapsed();
+        sandbox.begin_log();
+        let (verdict, duration) = sandbox.invoke(&invocation, Duration::ZERO).await;
+        let keep = keeps(&verdict);
+        let mut outcome = sandbox.conclude(&invocation, verdict, duration, None, false).await;
+        self.put_back(sandbox, &place, keep);
+        outcome.overhead = Overhead { acquire, total: begun.elapsed().saturating_sub(duration) };
+        Ok(outcome)
+    }
+
+    /// A warm sandbox that still lives, or room for a new one.
+    fn acquire(&self, function: &Arc<FunctionSpec>) -> Result<(Option<Box<Sandbox>>, Place), SandboxError> {
+        let limit_mb = self.factory.config.max_memory_mb;
+        loop {
+            let mut dropped = Vec::new();
+            let found = self.pool.lock().acquire(function, limit_mb, &mut dropped);
+            drop(dropped);
+            match found {
+                Found::Full => return Err(SandboxError::Busy { limit_mb }),
+                Found::New(place) => return Ok((None, place)),
+                Found::Warm(mut sandbox, place) => {
+                    if !sandbox.body.process.has_ended() {
+                        return Ok((Some(sandbox), place));
+                    }
+                    self.pool.lock().give_up(&place);
+                }
+            }
+        }
+    }
+
+    async fn run_cold(
+        self: &Arc<Self>,
+        function: Arc<FunctionSpec>,
+        invocation: Invocation,
+        place: Place,
+        begun: Instant,
+    ) -> Result<Outcome, SandboxError> {
+        let result = self.cold(&function, &invocation, begun).await;
+        match result {
+            Ok((outcome, sandbox, keep)) => {
+                self.put_back(sandbox, &place, keep);
+                Ok(outcome)
+            }
+            Err(error) => {
+                self.pool.lock().give_up(&place);
+                self.finished.notify_waiters();
+                Err(error)
+            }
+        }
+    }
+
+    async fn cold(
+        self: &Arc<Self>,
+        function: &Arc<FunctionSpec>,
+        invocation: &Invocation,
+        begun: Instant,
+    ) -> Result<(Outcome, Sandbox, bool), SandboxError> {
+        let (mut sandbox, initialised, mut acquire) = self.new_sandbox(function, INIT_LIMIT, begun).await?;
+        let (mut verdict, init) = match initialised {
+            Initialised::Ready(init) => (None, init),
+            Initialised::Not(verdict, init) => (Some(verdict), init),
+        };
+        let mut used = Duration::ZERO;
+        if let Some(failed) = &verdict {
+            sandbox.report_init(failed, init).await;
+        }
+        if matches!(verdict, Some(Verdict::TimedOut(_))) {
+            // As on Lambda, init gets a second chance inside the invocation's own time.
+            let timeout = Duration::from_millis(function.timeout_ms);
+            let again = self.new_sandbox(function, timeout, Instant::now()).await?;
+            (sandbox, acquire) = (again.0, again.2);
+            (verdict, used) = match again.1 {
+                Initialised::Ready(init) => (None, init),
+                Initialised::Not(verdict, init) => (Some(verdict), init),
+            };
+        }
+        let (verdict, duration, init) = match verdict {
+            Some(failed) => {
+                sandbox.log_start(invocation);
+                (failed, if used.is_zero() { init } else { used }, None)
+            }
+            None => {
+                let (verdict, duration) = sandbox.invoke(invocation, used).await;
+                (verdict, duration + used, used.is_zero().then_some(init))
+            }
+        };
+        let keep = keeps(&verdict);
+        let mut outcome = sandbox.conclude(invocation, verdict, duration, init, true).await;
+        let counted = duration + init.unwrap_or_default();
+        outcome.overhead = Overhead { acquire, total: begun.elapsed().saturating_sub(counted) };
+        Ok((outcome, sandbox, keep))
+    }
+
+    async fn new_sandbox(
+        self: &Arc<Self>,
+        function: &Arc<FunctionSpec>,
+        limit: Duration,
+        begun: Instant,
+    ) -> Result<(Sandbox, Initialised, Duration), SandboxError> {
+        let kept = self.runtime(&function.runtime);
+        let plan = self.plan(&kept, &function.runtime).await?;
+        let mut waiting = self.waiting_for(&kept, &plan, function).await?;
+        let (ends, api) = (waiting.ends.take(), waiting.api_address.take());
+        let mut sandbox = Sandbox::assign(waiting, function.clone(), &self.factory, &self.hooks).await?;
+        let acquire = begun.elapsed();
+        let initialised = sandbox.initialise(ends, api.as_deref(), &plan, &self.factory, limit).await?;
+        self.clone().fill(kept, plan);
+        Ok((sandbox, initialised, acquire))
+    }
+
+    /// A runtime without a function: one that is ready, or a new one.
+    async fn waiting_for(
+        &self,
+        kept: &Runtime,
+        plan: &Plan,
+        function: &FunctionSpec,
+    ) -> Result<Waiting, SandboxError> {
+        let special = plan.family == Family::Node
+            && function.env.keys().any(|name| name.starts_with("NODE_") || name.starts_with("LD_"));
+        if special {
+            // Node.js reads these when it starts, so it is started for this function.
+            let mut env: Vec<(String, String)> =
+                function.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+            env.push(("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()));
+            return self.factory.make(plan, None, Some(&env), false).await;
+        }
+        loop {
+            let Some(mut ready) = kept.waiting.lock().pop() else { break };
+            if !ready.body.process.has_ended() {
+                return Ok(ready);
+            }
+        }
+        self.make(kept, plan, false).await
+    }
+
+    async fn make(&self, kept: &Runtime, plan: &Plan, ahead: bool) -> Result<Waiting, SandboxError> {
+        if plan.family != Family::Python {
+            return self.factory.make(plan, None, None, ahead).await;
+        }
+        let zygote = self.zygote(kept, plan).await?;
+        match self.factory.make(plan, Some(&zygote), None, ahead).await {
+            Err(SandboxError::Launch { step: "zygote", .. }) => {
+                // It has died; another takes its place.
+                *kept.zygote.lock().await = None;
+                let zygote = self.zygote(kept, plan).await?;
+                self.factory.make(plan, Some(&zygote), None, ahead).await
+            }
+            other => other,
+        }
+    }
+
+    async fn zygote(&self, kept: &Runtime, plan: &Plan) -> Result<Arc<Zygote>, SandboxError> {
+        let mut slot = kept.zygote.lock().await;
+        if let Some(zygote) = &*slot {
+            return Ok(zygote.clone());
+        }
+        let spawner = self.factory.spawner().await?;
+        let zygote = Arc::new(Zygote::start(&spawner, plan).await?);
+        *slot = Some(zygote.clone());
+        Ok(zygote)
+    }
+
+    fn runtime(&self, name: &str) -> Arc<Runtime> {
+        self.runtimes.lock().entry(name.to_owned()).or_default().clone()
+    }
+
+    async fn plan(&self, kept: &Runtime, runtime: &str) -> Result<Arc<Plan>, SandboxError> {
+        let resolved = kept.plan.get_or_try_init(|| async {
+            let (name, config) = (runtime.to_owned(), self.factory.config.clone());
+            let (namespaces, dir) = (self.factory.namespaces(), self.runtime_dir.clone());
+            let resolving =
+                tokio::task::spawn_blocking(move || plan::resolve(&name, &config, namespaces, &dir)).await;
+            resolving
+                .map_err(|e| SandboxError::Launch { step: "runtime", reason: e.to_string() })?
+                .map(Arc::new)
+        });
+        resolved.await.cloned()
+    }
+
+    /// Brings the number of waiting runtimes up to what is wanted, in the background, one after the other.
+    fn fill(self: Arc<Self>, kept: Arc<Runtime>, plan: Arc<Plan>) {
+        if kept.filling.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        tokio::spawn(async move {
+            while kept.waiting.lock().len() < self.factory.config.prewarmed
+                && !self.closed.load(Ordering::Acquire)
+            {
+                match self.make(&kept, &plan, true).await {
+                    Ok(waiting) => kept.waiting.lock().push(waiting),
+                    Err(error) => {
+                        tracing::warn!("a runtime of {} could not be made ready: {error}", plan.runtime);
+                        break;
+                    }
+                }
+            }
+            kept.filling.store(false, Ordering::Release);
+            if self.closed.load(Ordering::Acquire) {
+                kept.waiting.lock().clear();
+            }
+        });
+    }
+
+    fn put_back(&self, sandbox: Sandbox, place: &Place, keep: bool) {
+        if keep && !self.closed.load(Ordering::Acquire) {
+            let rejected = self.pool.lock().release(sandbox, place, Instant::now());
+            drop(rejected);
+            if !self.tending.swap(true, Ordering::AcqRel) {
+                self.tend.notify_one();
+            }
+        } else {
+            drop(sandbox);
+            self.pool.lock().give_up(place);
+        }
+        self.finished.notify_waiters();
+    }
+}
+
+/// Whether a sandbox can be used again after this.
+fn keeps(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Done(_) | Verdict::TooLarge) || matches!(verdict, Verdict::Failed { .. })
+}
+
+/// Freezes and ends idle sandboxes when they are due; sleeps until then, or until there are any.
+async fn tend(inner: std::sync::Weak<Inner>) {
+    loop {
+        let Some(strong) = inner.upgrade() else { return };
+        let (ended, next) = strong.pool.lock().tend(Instant::now(), strong.factory.config.idle_timeout);
+        drop(ended);
+        match next {
+            Some(next) => {
+                drop(strong);
+                tokio::time::sleep_until(next).await;
+            }
+            None => {
+                strong.tending.store(false, Ordering::Release);
+                // One put back between the look and the store would be missed without a second look.
+                if strong.pool.lock().stats().idle == 0 {
+                    strong.tend.notified().await;
+                }
+                strong.tending.store(true, Ordering::Release);
+            }
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! A cell's init: the first process of a sandbox. It prepares mounts and network, then waits for commands on its control socket.
+//!
+//! It is process 1 of the sandbox's process namespace, so when it ends the kernel ends everything in the sandbox. It ends when the platform closes
+//! the socket, for whatever reason: no sandbox outlives its platform.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Write};
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
+
+use super::messages::{CellPlan, Command, Done, Program, Ready, Settings};
+use super::mounts::{self, HOST, below};
+use super::template::{GID, UID, USER};
+use super::{confine, fds, serve};
+
+/// The port of the Runtime API; `AWS_LAMBDA_RUNTIME_API` on Lambda.
+const RUNTIME_API_PORT: u16 = 9001;
+const XRAY_PORT: u16 = 2000;
+
+/// Serves one sandbox until the platform closes `control`.
+pub fn run(settings: &Settings, plan: &CellPlan, control: OwnedFd) -> i32 {
+    let _ = confine::prctl(libc::PR_SET_DUMPABLE, 0);
+    if !settings.namespaces {
+        let _ = nix::unistd::setsid();
+        let _ = confine::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
+    }
+    let mut cell = Cell { settings, plan, control, child: None, assigned: false };
+    match cell.prepare() {
+        Ok((ready, opened)) => {
+            let borrowed: Vec<BorrowedFd<'_>> = opened.iter().map(AsFd::as_fd).collect();
+            if reply(&cell.control, &ready, &borrowed).is_err() {
+                return 1;
+            }
+        }
+        Err((step, error)) => {
+            let ready = Ready { error: Some((step.into(), error.to_string())), ..Ready::default() };
+            let _ = reply(&cell.control, &ready, &[]);
+            return 1;
+        }
+    }
+    let code = cell.serve().map_or(1, |()| 0);
+    if !settings.namespaces {
+        kill_descendants();
+    }
+    code
+}
+
+struct Cell<'a> {
+    settings: &'a Settings,
+    plan: &'a CellPlan,
+    control: OwnedFd,
+    /// The main process and where its exit status goes.
+    child: Option<(Pid, OwnedFd)>,
+    assigned: bool,
+}
+
+type Step<T> = Result<T, (&'static str, io::Error)>;
+
+fn step<T>(name: &'static str, result: io::Result<T>) -> Step<T> {
+    result.map_err(|error| (name, error))
+}
+
+impl Cell<'_> {
+    fn prepare(&mut self) -> Step<(Ready, Vec<OwnedFd>)> {
+        let mut ready = Ready::default();
+        let mut opened = Vec::new();
+        let mut give = |name: &str, fd: OwnedFd| {
+            ready.fds.push(name.into());
+            opened.push(fd);
+        };
+        give("init", step("pidfd", own_pidfd())?);
+        if !self.settings.namespaces {
+            return Ok((ready, opened));
+        }
+        step("hostname", nix::unistd::sethostname("sandbox").map_err(io::Error::from))?;
+        let proc_missing = step("mounts", self.mount_root())?;
+        step("loopback", loopback_up())?;
+        for (name, path) in
+            [("pidns", "pid"), ("mntns", "mnt"), ("netns", "net"), ("ipcns", "ipc"), ("utsns", "uts")]
+        {
+            // Without /proc the namespaces cannot be named, so nothing could be forked into them.
+            give(name, step("namespaces", fs::File::open(format!("/proc/self/ns/{path}")))?.into());
+        }
+        if self.plan.runtime_api {
+            give("api", step("runtime api", TcpListener::bind(("127.0.0.1", RUNTIME_API_PORT)))?.into());
+        }
+        give("endpoint", step("endpoint", TcpListener::bind(("127.0.0.1", self.plan.endpoint_port)))?.into());
+        if self.plan.xray {
+            give("xray", step("x-ray", UdpSocket::bind(("127.0.0.1", XRAY_PORT)))?.into());
+        }
+        if self.plan.tun {
+            match super::tun::open() {
+                Ok(tun) => give("tun", tun),
+                Err(error) => ready.missing.push(format!("Functions have no outbound network: {error}")),
+            }
+        }
+        ready.missing.extend(proc_missing);
+        Ok((ready, opened))
+    }
+
+    fn mount_root(&self) -> io::Result<Option<String>> {
+        let root = &self.settings.root;
+        let (uid, gid) = self.plan.uid.map_or((UID, GID), |uid| (uid, uid));
+        mounts::proc(&root.join("proc"))?;
+        mounts::tmpfs(&root.join("tmp"), &format!("size=512m,mode=700,uid={uid},gid={gid}"))?;
+        if self.plan.uid.is_some() {
+            self.name_user(uid, gid)?;
+        }
+        mounts::bind_runtime(root, &self.plan.mounts)?;
+        mounts::pivot(root)?;
+        Ok(None)
+    }
+
+    /// `/etc/passwd` with this sandbox's own user id.
+    fn name_user(&self, uid: u32, gid: u32) -> io::Result<()> {
+        let root = &self.settings.root;
+        let passwd = root.join("tmp/passwd");
+        fs::write(
+            &passwd,
+            format!("root:x:0:0:root:/root:/sbin/nologin\n{USER}:x:{uid}:{gid}::/tmp:/sbin/nologin\n"),
+        )?;
+        mounts::bind_read_only(&passwd, &root.join("etc/passwd"))?;
+        fs::remove_file(&passwd)
+    }
+
+    fn serve(&mut self) -> io::Result<()> {
+        let mut mask = SigSet::empty();
+        mask.add(Signal::SIGCHLD);
+        // SAFETY: back to the default disposition the spawner had changed.
+        unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl)? };
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), None)?;
+        let children = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        loop {
+            let mut waited = [
+                PollFd::new(self.control.as_fd(), PollFlags::POLLIN),
+                PollFd::new(children.as_fd(), PollFlags::POLLIN),
+            ];
+            match poll(&mut waited, PollTimeout::NONE) {
+                Ok(_) | Err(nix::Error::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let (commanded, died) = (waited[0].any().unwrap_or(false), waited[1].any().unwrap_or(false));
+            if died {
+                while let Ok(Some(_)) = children.read_signal() {}
+                self.reap();
+            }
+            if commanded {
+                let Some((bytes, received)) = fds::receive(self.control.as_raw_fd())? else { return Ok(()) };
+                let result = self.obey(&bytes, received);
+                let error =
+                    result.err().map(|(step, error)| (step.into(), error.to_string(), error.raw_os_error()));
+                reply(&self.control, &Done { error }, &[])?;
+            }
+        }
+    }
+
+    fn obey(&mut self, bytes: &[u8], received: Vec<OwnedFd>) -> Step<()> {
+        match step("command", serde_json::from_slice(bytes).map_err(io::Error::from))? {
+            Command::Assign { code, layers, tmp_mb, hide } => {
+                step("code", self.assign(&code, &layers, tmp_mb, hide.as_deref()))
+            }
+            Command::Exec { program, rlimits, fds } => {
+                let held: HashMap<String, OwnedFd> = fds.into_iter().zip(received).collect();
+                let launch = Launch { program, rlimits };
+                step("exec", self.exec(&launch, held))
+            }
+        }
+    }
+
+    fn assign(
+        &mut self,
+        code: &Path,
+        layers: &[PathBuf],
+        tmp_mb: u32,
+        hide: Option<&Path>,
+    ) -> io::Result<()> {
+        if !self.settings.namespaces || self.assigned {
+            return Ok(());
+        }
+        let host = |path: &Path| below(Path::new(HOST), path);
+        mounts::bind_read_only(&host(code), Path::new("/var/task"))?;
+        let layers: Vec<PathBuf> = layers.iter().map(|layer| host(layer)).collect();
+        mounts::layers(&layers, Path::new("/opt"))?;
+        if tmp_mb != 512 {
+            mounts::resize_tmpfs(Path::new("/tmp"), &format!("size={tmp_mb}m"))?;
+        }
+        if let Some(hidden) = hide {
+            nix::mount::umount2(hidden, nix::mount::MntFlags::MNT_DETACH)?;
+        }
+        mounts::drop_host()?;
+        self.assigned = true;
+        Ok(())
+    }
+
+    fn exec(&mut self, launch: &Launch, mut held: HashMap<String, OwnedFd>) -> io::Result<()> {
+        let status = held.remove("status").ok_or_else(|| io::Error::other("no status descriptor"))?;
+        let (failed_read, failed_write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        let pid = serve::fork(nix::sched::CloneFlags::empty())?;
+        if pid == 0 {
+            let error = launch.run(self, held);
+            let number = error.raw_os_error().unwrap_or(libc::EIO);
+            let _ = nix::unistd::write(&failed_write, &number.to_ne_bytes());
+            std::process::exit(127);
+        }
+        drop((failed_write, held));
+        let mut number = [0; 4];
+        let failed = nix::unistd::read(&failed_read, &mut number)? == number.len();
+        if failed {
+            return Err(io::Error::from_raw_os_error(i32::from_ne_bytes(number)));
+        }
+        let _ = nix::unistd::write(&status, &pid.to_le_bytes());
+        self.child = Some((Pid::from_raw(pid), status));
+        Ok(())
+    }
+
+    /// Collects every process that has ended; the main one's status goes to the platform.
+    fn reap(&mut self) {
+        loop {
+            let mut status = 0;
+            // SAFETY: waits for any child without blocking and writes one integer.
+            let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
+            if pid <= 0 {
+                return;
+            }
+            if self.child.as_ref().is_some_and(|(main, _)| main.as_raw() == pid)
+                && let Some((_, fd)) = self.child.take()
+            {
+                let _ = fs::File::from(fd).write_all(&status.to_le_bytes());
+            }
+        }
+    }
+}
+
+struct Launch {
+    program: Program,
+    rlimits: Vec<(String, u64)>,
+}
+
+impl Launch {
+    /// In the forked process; returns only when something failed.
+    fn run(&self, cell: &Cell<'_>, held: HashMap<String, OwnedFd>) -> io::Error {
+        match self.settle(cell, held) {
+            Ok(()) => serve::exec(&self.program.path, &self.program.args, &self.program.env),
+            Err(error) => error,
+        }
+    }
+
+    fn settle(&self, cell: &Cell<'_>, held: HashMap<String, OwnedFd>) -> io::Result<()> {
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+        nix::unistd::setsid()?;
+        for (name, fd) in &held {
+            if name.starts_with("cgroup") {
+                nix::unistd::write(fd, b"0")?;
+            }
+        }
+        nix::unistd::chdir(&self.program.cwd)?;
+        let log = held.get("log").ok_or_else(|| io::Error::other("no log descriptor"))?;
+        let null = fs::File::open("/dev/null")?;
+        duplicate(null.as_raw_fd(), 0)?;
+        duplicate(log.as_raw_fd(), 1)?;
+        duplicate(log.as_raw_fd(), 2)?;
+        if let Some(channel) = held.get("channel") {
+            duplicate(channel.as_raw_fd(), 3)?;
+        }
+        confine::give_up_privileges(cell.plan.uid, cell.settings.namespaces, &self.rlimits)?;
+        confine::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
+    }
+}
+
+/// dup2 that also works when both are the same: the result stays open over exec.
+fn duplicate(from: RawFd, to: RawFd) -> io::Result<()> {
+    // SAFETY: descriptors of this process; what was open at `to` is replaced on purpose.
+    let result = unsafe { if from == to { libc::fcntl(to, libc::F_SETFD, 0) } else { libc::dup2(from, to) } };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn reply<T: serde::Serialize>(control: &OwnedFd, message: &T, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    fds::send(control.as_raw_fd(), &serde_json::to_vec(message)?, fds)
+}
+
+fn own_pidfd() -> io::Result<OwnedFd> {
+    // SAFETY: opens a descriptor for this very process.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just opened, owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+fn loopback_up() -> io::Result<()> {
+    let socket = nix::sys::socket::socket(
+        nix::sys::socket::AddressFamily::Inet,
+        nix::sys::socket::SockType::Datagram,
+        nix::sys::socket::SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    super::tun::set_up(socket.as_raw_fd(), "lo")
+}
+
+/// The process tier's stand-in for a process namespace: whatever is still below this process is killed.
+fn kill_descendants() {
+    for _ in 0..64 {
+        let children = fs::read_to_string(format!("/proc/self/task/{}/children", nix::unistd::getpid()))
+            .unwrap_or_default();
+        let pids: Vec<i32> = children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+        if pids.is_empty() {
+            return;
+        }
+        for pid in pids {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            let _ = nix::sys::wait::waitpid(Pid::from_raw(pid), None);
+        }
+    }
+}

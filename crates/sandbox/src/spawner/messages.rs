@@ -1,0 +1,92 @@
+//! What the platform, the spawner and the cells say to each other. Descriptors travel beside each message, named in order by `fds`.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// How the spawner is started: its first message.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Settings {
+    /// Where the template root is mounted.
+    pub root: PathBuf,
+    /// The folder with our bootstraps, seen by functions as `/var/runtime`.
+    pub runtime_dir: PathBuf,
+    pub namespaces: bool,
+}
+
+/// The spawner's answer to `Settings`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Hello {
+    /// Why namespaces cannot be used, when they cannot.
+    pub error: Option<String>,
+    /// Whether sandboxes get host user ids of their own (root) or share ours inside a user namespace.
+    pub own_uids: bool,
+    pub missing: Vec<String>,
+}
+
+/// What the spawner is asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// A new cell. Its control socket comes along.
+    Cell(CellPlan),
+    /// A zygote: `program` with descriptor 3 as its control socket and descriptor 4 for what it prints.
+    Zygote { program: PathBuf, args: Vec<String>, env: Vec<(String, String)>, mounts: Mounts },
+}
+
+/// What of the host a runtime needs beyond `/usr`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mounts {
+    /// The interpreter's prefix, seen as `/var/lang`.
+    pub lang: Option<PathBuf>,
+    /// The SDK: its folder on the host and where functions see it.
+    pub sdk: Vec<(PathBuf, PathBuf)>,
+}
+
+/// A sandbox that does not know its function yet.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CellPlan {
+    pub mounts: Mounts,
+    /// Host user and group id of the function's processes; `None` keeps ours.
+    pub uid: Option<u32>,
+    /// Whether to listen for the Runtime API on 127.0.0.1:9001.
+    pub runtime_api: bool,
+    /// The port of the AWS endpoint inside.
+    pub endpoint_port: u16,
+    /// Whether to take X-Ray segments on UDP port 2000.
+    pub xray: bool,
+    /// Whether to make a tun device as the way out.
+    pub tun: bool,
+}
+
+/// A cell's first message; descriptors as named.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Ready {
+    pub error: Option<(String, String)>,
+    pub fds: Vec<String>,
+    pub missing: Vec<String>,
+}
+
+/// What a cell's init is told to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Command {
+    /// Mount the function's code and layers, unmount `hide`, and let go of the host.
+    Assign { code: PathBuf, layers: Vec<PathBuf>, tmp_mb: u32, hide: Option<PathBuf> },
+    /// Start a program. Descriptors by name: `log`, `status`, `channel` (becomes 3), `cgroup*`.
+    Exec { program: Program, rlimits: Vec<(String, u64)>, fds: Vec<String> },
+}
+
+/// A program to start, with exactly this environment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Program {
+    pub path: PathBuf,
+    pub args: Vec<String>,
+    pub env: Vec<(String, String)>,
+    pub cwd: PathBuf,
+}
+
+/// A cell's answer to a command.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Done {
+    /// The step, what went wrong, and the system's error number.
+    pub error: Option<(String, String, Option<i32>)>,
+}

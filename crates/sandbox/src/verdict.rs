@@ -1,0 +1,89 @@
+//! How an init phase or an invocation went, and what Lambda answers and logs for it.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+use crate::report::{self, Exit};
+
+/// How an init phase or an invocation went.
+#[derive(Debug)]
+pub enum Verdict {
+    Done(Bytes),
+    Failed {
+        kind: String,
+        body: Bytes,
+    },
+    TooLarge,
+    /// It did not answer within this time.
+    TimedOut(Duration),
+    Exited(Exit),
+    /// There is no `bootstrap`, or it cannot be started: its path and why.
+    NoEntrypoint(Option<(String, String)>),
+}
+
+/// A verdict in Lambda's words.
+#[derive(Default)]
+pub struct Concluded {
+    pub payload: Bytes,
+    pub error_type: Option<String>,
+    pub line: Option<String>,
+    pub status: Option<&'static str>,
+    /// The REPORT line's type, which tells running out of memory apart where the answer does not.
+    pub reported_kind: Option<String>,
+    pub out_of_memory: bool,
+}
+
+impl Verdict {
+    /// `out_of_memory` says whether the kernel ended something in the sandbox for want of memory.
+    pub fn conclude(self, request_id: &str, out_of_memory: bool) -> Concluded {
+        match self {
+            Verdict::Done(payload) => Concluded { payload, ..Concluded::default() },
+            Verdict::Failed { kind, body } => {
+                Concluded { payload: body, error_type: Some(kind), ..Concluded::default() }
+            }
+            Verdict::TooLarge => {
+                let (kind, payload) = report::too_large();
+                Concluded { payload, error_type: Some(kind), ..Concluded::default() }
+            }
+            Verdict::TimedOut(timeout) => {
+                let (kind, payload) = report::timed_out(request_id, timeout);
+                let line = report::timed_out_line(SystemTime::now(), request_id, timeout);
+                Concluded {
+                    payload,
+                    error_type: Some(kind),
+                    line: Some(line),
+                    status: Some("timeout"),
+                    ..Concluded::default()
+                }
+            }
+            Verdict::Exited(exit) => {
+                let out_of_memory = out_of_memory && exit == Exit::Signal(libc::SIGKILL);
+                let (kind, payload, line) = report::exited(request_id, exit);
+                let reported = if out_of_memory { "Runtime.OutOfMemory".to_owned() } else { kind.clone() };
+                Concluded {
+                    payload,
+                    error_type: Some(kind),
+                    line: Some(line),
+                    status: Some("error"),
+                    reported_kind: Some(reported),
+                    out_of_memory,
+                }
+            }
+            Verdict::NoEntrypoint(refused) => {
+                let (kind, payload, line) = match refused {
+                    None => report::no_bootstrap(request_id),
+                    Some((path, reason)) => report::invalid_entrypoint(request_id, &path, &reason),
+                };
+                Concluded {
+                    payload,
+                    error_type: Some(kind.clone()),
+                    line: Some(line),
+                    status: Some("error"),
+                    reported_kind: Some(kind),
+                    out_of_memory: false,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,380 @@
+// Runs Node.js functions: waits for a function, loads its handler, then serves invocations, behaving as Lambda's runtime does.
+//
+// It speaks a private channel (length-prefixed frames on descriptor 3), not HTTP: see crates/sandbox/src/channel.rs for the other end.
+// Processes of it are started before anybody needs them and wait, with the SDK's most used clients loaded. Left out: response streaming.
+'use strict';
+
+const fs = require('node:fs');
+const net = require('node:net');
+const path = require('node:path');
+const util = require('node:util');
+const { pathToFileURL } = require('node:url');
+const Module = require('node:module');
+
+const CHANNEL_FD = 3;
+const LOG_FD = 1;
+const LOG_MAGIC = 0xa55a0003;
+const LOG_CHUNK_MAX = 4096 - 16;
+const EXTENSIONS = ['', '.js', '.mjs', '.cjs'];
+const PRELOADED = ['@aws-sdk/client-s3', '@aws-sdk/client-dynamodb', '@aws-sdk/lib-dynamodb', '@aws-sdk/client-sqs', '@aws-sdk/client-sns'];
+
+class RuntimeError extends Error {
+  constructor(name, message) {
+    super(message);
+    this.name = name;
+  }
+}
+
+// ---- the channel -----------------------------------------------------------------------------------------------------------------
+
+const channel = new net.Socket({ fd: CHANNEL_FD, readable: true, writable: true });
+let received = Buffer.alloc(0);
+let waitingForFrame = null;
+
+channel.on('data', (chunk) => {
+  received = received.length ? Buffer.concat([received, chunk]) : chunk;
+  deliver();
+});
+channel.on('end', () => process.reallyExit(0));
+channel.on('error', () => process.reallyExit(0));
+
+function deliver() {
+  if (!waitingForFrame || received.length < 8) return;
+  const head = received.readUInt32LE(0);
+  const end = 8 + head + received.readUInt32LE(4);
+  if (received.length < end) return;
+  const header = JSON.parse(received.toString('utf8', 8, 8 + head));
+  const body = received.toString('utf8', 8 + head, end);
+  received = received.subarray(end);
+  const resolve = waitingForFrame;
+  waitingForFrame = null;
+  resolve({ header, body });
+}
+
+function nextFrame(handle) {
+  channel.ref();
+  waitingForFrame = handle;
+  deliver();
+}
+
+function send(header, body) {
+  const content = Buffer.from(body ?? '');
+  const head = Buffer.from(JSON.stringify(header));
+  const lengths = Buffer.alloc(8);
+  lengths.writeUInt32LE(head.length, 0);
+  lengths.writeUInt32LE(content.length, 4);
+  channel.write(Buffer.concat([lengths, head, content]));
+}
+
+const peakKb = () => process.resourceUsage().maxRSS;
+
+// ---- the log ---------------------------------------------------------------------------------------------------------------------
+
+/** Writes one event of any number of lines; chunks up to PIPE_BUF are never mixed with other output. */
+function logEvent(text) {
+  let rest = Buffer.from(text);
+  do {
+    const chunk = rest.subarray(0, LOG_CHUNK_MAX);
+    rest = rest.subarray(LOG_CHUNK_MAX);
+    const header = Buffer.alloc(16);
+    header.writeUInt32LE(LOG_MAGIC, 0);
+    header.writeUInt32LE((chunk.length | (rest.length ? 0x80000000 : 0)) >>> 0, 4);
+    header.writeBigInt64LE(BigInt(Date.now()) * 1000n, 8);
+    writeAll(Buffer.concat([header, chunk]));
+  } while (rest.length);
+}
+
+function writeAll(buffer) {
+  for (let at = 0; at < buffer.length; ) {
+    try {
+      at += fs.writeSync(LOG_FD, buffer, at);
+    } catch (error) {
+      if (error.code !== 'EAGAIN') throw error;
+    }
+  }
+}
+
+let currentRequestId;
+const LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
+const CONSOLE = { trace: 'TRACE', debug: 'DEBUG', info: 'INFO', log: 'INFO', warn: 'WARN', error: 'ERROR' };
+
+function patchConsole() {
+  const json = process.env.AWS_LAMBDA_LOG_FORMAT === 'JSON';
+  const lowest = json ? Math.max(LEVELS.indexOf(process.env.AWS_LAMBDA_LOG_LEVEL ?? 'INFO'), 0) : 0;
+  for (const [name, level] of Object.entries(CONSOLE)) {
+    const shown = LEVELS.indexOf(level) >= lowest;
+    console[name] = shown ? (...args) => logEvent(json ? jsonLine(level, args) : textLine(level, args)) : () => {};
+  }
+}
+
+function textLine(level, args) {
+  return `${new Date().toISOString()}\t${currentRequestId ?? 'undefined'}\t${level}\t${util.format(...args)}\n`;
+}
+
+function jsonLine(level, args) {
+  const entry = { timestamp: new Date().toISOString(), level, requestId: currentRequestId };
+  const error = args.find((arg) => arg instanceof Error);
+  if (error) Object.assign(entry, { errorType: error.name, errorMessage: error.message, stackTrace: (error.stack ?? '').split('\n') });
+  entry.message = args.length === 1 && !error ? args[0] : util.format(...args);
+  try {
+    return `${JSON.stringify(entry)}\n`;
+  } catch {
+    return `${JSON.stringify({ ...entry, message: util.format(...args) })}\n`;
+  }
+}
+
+// ---- errors ----------------------------------------------------------------------------------------------------------------------
+
+/** What a failed invocation answers: errorType, errorMessage, trace. */
+function errorObject(error) {
+  try {
+    if (util.types.isNativeError(error) || error instanceof Error) {
+      return {
+        errorType: String(error.name).replaceAll('\x7f', '%7F'),
+        errorMessage: String(error.message).replaceAll('\x7f', '%7F'),
+        trace: String(error.stack).replaceAll('\x7f', '%7F').split('\n'),
+      };
+    }
+    return { errorType: typeof error, errorMessage: String(error), trace: [] };
+  } catch {
+    return { errorType: 'handled', errorMessage: 'callback called with Error argument, but there was a problem while retrieving one or more of its message, name, and stack' };
+  }
+}
+
+function loggedError(error) {
+  const shape = errorObject(error);
+  const own = error instanceof Error ? Object.fromEntries(Object.entries(error)) : {};
+  return JSON.stringify({ errorType: shape.errorType, errorMessage: shape.errorMessage, ...(error?.code !== undefined ? { code: error.code } : {}), ...own, stack: shape.trace });
+}
+
+function logError(title, error) {
+  const json = process.env.AWS_LAMBDA_LOG_FORMAT === 'JSON';
+  if (json) {
+    logEvent(`${JSON.stringify({ timestamp: new Date().toISOString(), level: 'ERROR', requestId: currentRequestId, message: JSON.parse(loggedError(error)) })}\n`);
+  } else {
+    logEvent(`${new Date().toISOString()}\t${currentRequestId ?? 'undefined'}\tERROR\t${title}\t${loggedError(error)}\n`);
+  }
+}
+
+// ---- loading the handler ---------------------------------------------------------------------------------------------------------
+
+async function loadHandler(root, name) {
+  if (name.includes('..')) throw new RuntimeError('Runtime.MalformedHandlerName', `'${name}' is not a valid handler name. Use absolute paths when specifying root directories in handler names.`);
+  const base = path.basename(name);
+  const dot = base.indexOf('.');
+  if (dot < 0) throw new RuntimeError('Runtime.MalformedHandlerName', 'Bad handler');
+  const moduleRoot = name.substring(0, name.length - base.length);
+  const moduleName = base.substring(0, dot);
+  const handlerPath = base.substring(dot + 1);
+  const loaded = await loadModule(root, path.join(moduleRoot, moduleName));
+  const handler = handlerPath.split('.').reduce((nested, key) => nested?.[key], loaded);
+  if (!handler) throw new RuntimeError('Runtime.HandlerNotFound', `${name} is undefined or not exported`);
+  if (typeof handler !== 'function') throw new RuntimeError('Runtime.HandlerNotFound', `${name} is not a function`);
+  return handler;
+}
+
+async function loadModule(root, name) {
+  const base = path.resolve(root, name);
+  const file = EXTENSIONS.map((extension) => base + extension).find((candidate) => isFile(candidate));
+  try {
+    if (!file) return require(require.resolve(name, { paths: [root] }));
+    if (isModule(file)) return await import(pathToFileURL(file).href);
+    return require(file);
+  } catch (error) {
+    if (error instanceof SyntaxError) throw Object.assign(new RuntimeError('Runtime.UserCodeSyntaxError', String(error)), { stack: error.stack });
+    if (error?.code === 'MODULE_NOT_FOUND' || error?.code === 'ERR_MODULE_NOT_FOUND') {
+      const shown = file ? error.message : `Cannot find module '${name.replace(/^\.\//, '')}'\nRequire stack:\n- /var/runtime/index.mjs`;
+      throw Object.assign(new RuntimeError('Runtime.ImportModuleError', `Error: ${shown}`), { stack: error.stack });
+    }
+    throw error;
+  }
+}
+
+function isFile(file) {
+  return fs.statSync(file, { throwIfNoEntry: false })?.isFile() ?? false;
+}
+
+/** Whether a file is an ES module by Node's own rules: its extension, then the nearest package.json. */
+function isModule(file) {
+  if (file.endsWith('.mjs')) return true;
+  if (!file.endsWith('.js')) return false;
+  for (let dir = path.dirname(file); ; dir = path.dirname(dir)) {
+    const description = path.join(dir, 'package.json');
+    if (isFile(description)) return JSON.parse(fs.readFileSync(description, 'utf8')).type === 'module';
+    if (dir === path.dirname(dir)) return false;
+  }
+}
+
+// ---- invoking --------------------------------------------------------------------------------------------------------------------
+
+function makeContext(request, answer) {
+  const deadline = request.deadline_ms;
+  const context = {
+    callbackWaitsForEmptyEventLoop: true,
+    functionVersion: process.env.AWS_LAMBDA_FUNCTION_VERSION,
+    functionName: process.env.AWS_LAMBDA_FUNCTION_NAME,
+    memoryLimitInMB: process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
+    logGroupName: process.env.AWS_LAMBDA_LOG_GROUP_NAME,
+    logStreamName: process.env.AWS_LAMBDA_LOG_STREAM_NAME,
+    clientContext: request.client ? JSON.parse(request.client) : undefined,
+    identity: request.identity ? JSON.parse(request.identity) : undefined,
+    invokedFunctionArn: request.arn,
+    awsRequestId: request.id,
+    getRemainingTimeInMillis: () => deadline - Date.now(),
+  };
+  context.done = (error, result) => answer.finish(error, result, context);
+  context.succeed = (result) => answer.finish(null, result, context, true);
+  context.fail = (error) => answer.finish(error ?? 'handled', undefined, context, true);
+  return context;
+}
+
+/** Answers one invocation, once. */
+class Answer {
+  constructor(request) {
+    this.request = request;
+    this.sent = false;
+  }
+
+  /** A callback's result: at once, or when nothing is left to do. */
+  finish(error, result, context, now = false) {
+    if (this.sent || this.pending) return;
+    this.pending = () => (error ? this.fail(error) : this.succeed(result));
+    if (now || !context.callbackWaitsForEmptyEventLoop) this.release();
+  }
+
+  release() {
+    const pending = this.pending;
+    this.pending = undefined;
+    pending?.();
+  }
+
+  succeed(result) {
+    if (this.sent) return;
+    let body;
+    try {
+      body = JSON.stringify(result === undefined ? null : result) ?? 'null';
+    } catch (error) {
+      const failed = new RuntimeError('Runtime.MarshalError', `Unable to stringify response body: ${error.message}`);
+      this.fail(failed);
+      return;
+    }
+    this.sent = true;
+    send({ t: 'response', rss: peakKb() }, body);
+    awaitInvocation();
+  }
+
+  fail(error) {
+    if (this.sent) return;
+    this.sent = true;
+    logError('Invoke Error', error);
+    const shape = errorObject(error);
+    send({ t: 'error', type: String(shape.errorType), rss: peakKb() }, JSON.stringify(shape));
+    awaitInvocation();
+  }
+}
+
+let current;
+let handler;
+
+function awaitInvocation() {
+  nextFrame(({ header, body }) => {
+    // While a function runs, only its own work keeps the event loop alive.
+    channel.unref();
+    run(header, body);
+  });
+}
+
+function run(request, body) {
+  currentRequestId = request.id;
+  if (request.trace) process.env._X_AMZN_TRACE_ID = request.trace;
+  else delete process.env._X_AMZN_TRACE_ID;
+  const answer = new Answer(request);
+  current = answer;
+  try {
+    const event = JSON.parse(body);
+    const context = makeContext(request, answer);
+    const callback = (error, result) => answer.finish(error, result, context);
+    const result = handler(event, context, callback);
+    if (result !== null && typeof result === 'object' && typeof result.then === 'function') {
+      result.then((value) => answer.succeed(value), (error) => answer.fail(error ?? new Error('Unknown reason')));
+    } else if (handler.length < 3 && result !== undefined && !answer.pending) {
+      answer.succeed(result);
+    }
+  } catch (error) {
+    answer.fail(error);
+  }
+}
+
+// Nothing is left to do: a callback that waited for this is answered; a function that never answered gives null.
+process.on('beforeExit', () => {
+  if (!current || current.sent) return;
+  if (current.pending) current.release();
+  else current.succeed(null);
+});
+
+function fatal(error) {
+  logError('Uncaught Exception', error);
+  report(error);
+  setImmediate(() => channel.end(() => process.reallyExit(129)));
+}
+
+function report(error) {
+  const shape = errorObject(error);
+  if (current && !current.sent) {
+    current.sent = true;
+    send({ t: 'error', type: String(shape.errorType), rss: peakKb() }, JSON.stringify(shape));
+  } else if (!handler) {
+    send({ t: 'init_error', type: String(shape.errorType), rss: peakKb() }, JSON.stringify(shape));
+  }
+}
+
+function unhandledRejection(reason, promise) {
+  const error = new RuntimeError('Runtime.UnhandledPromiseRejection', reason instanceof Error ? `${reason.name}: ${reason.message}` : String(reason));
+  if (reason instanceof Error) error.stack = `Runtime.UnhandledPromiseRejection: ${error.message}\n    at process.<anonymous> (file:///var/runtime/index.mjs)\n${(reason.stack ?? '').split('\n').slice(1).join('\n')}`;
+  error.reason = reason;
+  error.promise = String(promise);
+  logError('Unhandled Promise Rejection', error);
+  report(error);
+  setImmediate(() => channel.end(() => process.reallyExit(128)));
+}
+
+// ---- beginning -------------------------------------------------------------------------------------------------------------------
+
+/** Loads what functions most often load, while nobody waits. It is found again by its path; a packed SDK has another path and wins. */
+function preload() {
+  for (const name of PRELOADED) {
+    try {
+      require(require.resolve(name, { paths: ['/var', process.env.TIDEMILL_SDK_PARENT ?? '/var'] }));
+    } catch {
+      return;
+    }
+  }
+}
+
+function setUpEnvironment(start) {
+  for (const name of Object.keys(process.env)) delete process.env[name];
+  Object.assign(process.env, start.env);
+  process.chdir(start.task_root);
+  Module._initPaths();
+  patchConsole();
+}
+
+async function begin({ header: start }) {
+  try {
+    setUpEnvironment(start);
+    process.on('uncaughtException', fatal);
+    process.on('unhandledRejection', unhandledRejection);
+    const loaded = await loadHandler(start.task_root, start.handler);
+    handler = loaded;
+    send({ t: 'ready', rss: peakKb() });
+    awaitInvocation();
+  } catch (error) {
+    logError('Uncaught Exception', error);
+    const shape = errorObject(error);
+    send({ t: 'init_error', type: String(shape.errorType), rss: peakKb() }, JSON.stringify(shape));
+    channel.end(() => process.reallyExit(1));
+  }
+}
+
+preload();
+nextFrame(begin);

@@ -1,0 +1,126 @@
+//! What can be asked of `tidemill` on the command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// An event-driven serverless platform in one binary that speaks the AWS APIs.
+#[derive(Debug, Parser)]
+#[command(name = "tidemill", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// How answers are printed.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    /// The running platform that commands talk to.
+    #[arg(long, global = true, env = "AWS_ENDPOINT_URL", default_value = "http://127.0.0.1:4566")]
+    pub endpoint: String,
+
+    /// Say what happens inside, on standard error.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the platform and wait.
+    Serve(Serve),
+    /// Invoke a function.
+    Invoke(Invoke),
+    /// Print a function's or log group's lines.
+    Logs(Logs),
+    /// Show what became of an event, hop by hop. Without an id: the newest journeys.
+    Journey {
+        /// A trace root, request, event or message id.
+        id: Option<String>,
+    },
+    /// Show or turn the platform's clock.
+    Clock {
+        #[command(subcommand)]
+        action: Clock,
+    },
+    /// Say what this machine has and lacks for running functions.
+    Doctor(Doctor),
+    /// Print a completion script for a shell.
+    Completions {
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Serve {
+    /// Where to listen. Port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:4566")]
+    pub listen: std::net::SocketAddr,
+
+    /// Where state is kept; `:memory:` keeps none.
+    #[arg(long, default_value = "./.tidemill")]
+    pub data: String,
+
+    /// Whether callers must prove who they are. Required to be `enforce` on other addresses than loopback.
+    #[arg(long, value_enum, default_value_t = Auth::Dev)]
+    pub auth: Auth,
+
+    /// The region of requests that name none.
+    #[arg(long, default_value = "us-east-1")]
+    pub region: String,
+
+    /// The account of requests that name none.
+    #[arg(long, default_value = "000000000000")]
+    pub account: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Auth {
+    /// Any key and secret is taken at its word; loopback only.
+    Dev,
+    /// Signatures are checked against IAM's keys.
+    Enforce,
+}
+
+#[derive(Debug, Args)]
+pub struct Invoke {
+    /// Name or ARN of the function.
+    pub function: String,
+
+    /// The event: JSON text, or `@file`.
+    #[arg(default_value = "{}")]
+    pub event: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Logs {
+    /// A function's name, or a log group (`/aws/lambda/…`).
+    pub name: String,
+
+    /// Go on with what is written from now on.
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Clock {
+    /// What time the platform has.
+    Show,
+    /// Move the clock forward: schedules, waits and timeouts on the way happen.
+    Advance {
+        /// Such as `90s`, `15m`, `2h`, `1d`.
+        by: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Install what functions expect (the AWS SDKs) with this machine's pip and npm.
+    #[arg(long)]
+    pub install: bool,
+}

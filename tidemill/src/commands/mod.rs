@@ -1,0 +1,32 @@
+//! The commands, one a module.
+
+mod clock;
+mod doctor;
+mod invoke;
+mod journey;
+mod logs;
+
+use anyhow::Result;
+use clap::CommandFactory;
+
+use crate::{
+    cli::{Cli, Command},
+    client::Client,
+    serve,
+};
+
+pub async fn run(cli: Cli) -> Result<()> {
+    let client = Client::new(&cli.endpoint);
+    match cli.command {
+        Command::Serve(options) => serve::run(options).await,
+        Command::Invoke(options) => invoke::run(&client, options, cli.output).await,
+        Command::Logs(options) => logs::run(&client, options, cli.output).await,
+        Command::Journey { id } => journey::run(&client, id.as_deref(), cli.output).await,
+        Command::Clock { action } => clock::run(&client, action, cli.output).await,
+        Command::Doctor(options) => doctor::run(options, cli.output),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "tidemill", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}
