@@ -88,7 +88,7 @@ def share_models(loaders):
     models, services = {}, {}
 
     def without_prose(pairs):
-        return {name: value for name, value in pairs if name != "documentation" or not isinstance(value, str)}
+        return {name: "" if name == "documentation" and isinstance(value, str) else value for name, value in pairs}
 
     def load_file(self, full_path, open_method):
         if full_path not in models:

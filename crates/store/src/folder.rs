@@ -1,0 +1,47 @@
+//! The data folder: whose it is, and that only one process uses it.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::Write,
+    path::Path,
+};
+
+use crate::OpenError;
+
+const MARK: &str = "FORMAT";
+const FORMAT: &str = "tidemill data 1\n";
+
+/// Opens or makes the folder and takes its lock, which is held as long as the file is open.
+pub fn open(path: &Path) -> Result<File, OpenError> {
+    let io = |error| OpenError::Io(path.to_path_buf(), error);
+    fs::create_dir_all(path).map_err(io)?;
+    let mark = path.join(MARK);
+    match fs::read_to_string(&mark) {
+        Ok(found) if found == FORMAT => {}
+        Ok(found) if found.starts_with("tidemill data ") => return Err(OpenError::Newer(path.to_path_buf(), found.trim().to_string())),
+        Ok(_) => return Err(OpenError::Foreign(path.to_path_buf())),
+        Err(_) => {
+            let mut entries = fs::read_dir(path).map_err(io)?;
+            if entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "LOCK")) {
+                return Err(OpenError::Foreign(path.to_path_buf()));
+            }
+        }
+    }
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("LOCK")).map_err(io)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.to_path_buf())),
+        Err(TryLockError::Error(error)) => return Err(io(error)),
+    }
+    if !mark.exists() {
+        let mut file = File::create(&mark).map_err(io)?;
+        file.write_all(FORMAT.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
+        sync_folder(path).map_err(io)?;
+    }
+    Ok(lock)
+}
+
+/// Makes the names in a folder durable.
+pub fn sync_folder(path: &Path) -> std::io::Result<()> {
+    File::open(path)?.sync_all()
+}

@@ -1,0 +1,127 @@
+//! Frames: how a batch stands in the log. Effects, not commands, so that replay never depends on the code's version.
+//!
+//! `length u32 | crc32c u32 | version u8 | epoch u32 | sequence u64 | effects`, all little-endian; length and checksum
+//! are of what follows them. An effect is `partition u8 | table u16 | key length u32 | value length u32 + 1, or 0 to
+//! delete | key | value`.
+
+use bytes::Bytes;
+
+const VERSION: u8 = 1;
+/// Length and checksum.
+pub const HEAD: usize = 8;
+/// Version, epoch and sequence.
+const BODY_HEAD: usize = 13;
+/// The epoch of a log with one writer.
+const EPOCH: u32 = 0;
+
+/// An effect with its table's number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub partition: u8,
+    pub table: u16,
+    pub key: Vec<u8>,
+    pub value: Option<Bytes>,
+}
+
+/// What stands at a place in the log.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Read {
+    Frame { seq: u64, changes: Vec<Change>, size: usize },
+    /// Nothing was written here.
+    End,
+    /// Something was, but not a whole frame.
+    Torn,
+}
+
+pub fn encode(seq: u64, changes: &[Change]) -> Vec<u8> {
+    let mut out = vec![0; HEAD];
+    out.push(VERSION);
+    out.extend_from_slice(&EPOCH.to_le_bytes());
+    out.extend_from_slice(&seq.to_le_bytes());
+    for change in changes {
+        out.push(change.partition);
+        out.extend_from_slice(&change.table.to_le_bytes());
+        out.extend_from_slice(&(change.key.len() as u32).to_le_bytes());
+        let length = change.value.as_ref().map_or(0, |value| value.len() as u32 + 1);
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&change.key);
+        out.extend_from_slice(change.value.as_deref().unwrap_or_default());
+    }
+    let (length, sum) = ((out.len() - HEAD) as u32, crc32c::crc32c(&out[HEAD..]));
+    out[..4].copy_from_slice(&length.to_le_bytes());
+    out[4..HEAD].copy_from_slice(&sum.to_le_bytes());
+    out
+}
+
+/// Reads the frame at the beginning of `bytes`.
+pub fn read(bytes: &[u8]) -> Read {
+    let Some((length, sum)) = head(bytes) else {
+        return if bytes.iter().all(|byte| *byte == 0) { Read::End } else { Read::Torn };
+    };
+    if length == 0 && sum == 0 {
+        return Read::End;
+    }
+    let Some(body) = bytes.get(HEAD..HEAD + length).filter(|body| body.len() >= BODY_HEAD) else { return Read::Torn };
+    if crc32c::crc32c(body) != sum || body[0] != VERSION {
+        return Read::Torn;
+    }
+    let mut seq = [0; 8];
+    seq.copy_from_slice(&body[5..BODY_HEAD]);
+    match changes(&body[BODY_HEAD..]) {
+        Some(changes) => Read::Frame { seq: u64::from_le_bytes(seq), changes, size: HEAD + length },
+        None => Read::Torn,
+    }
+}
+
+fn head(bytes: &[u8]) -> Option<(usize, u32)> {
+    let length = u32::from_le_bytes(*bytes.first_chunk::<4>()?);
+    let sum = u32::from_le_bytes(*bytes.get(4..)?.first_chunk::<4>()?);
+    Some((length as usize, sum))
+}
+
+fn changes(mut rest: &[u8]) -> Option<Vec<Change>> {
+    let mut changes = Vec::new();
+    while !rest.is_empty() {
+        let head = rest.get(..11)?;
+        let table = u16::from_le_bytes([head[1], head[2]]);
+        let key = u32::from_le_bytes([head[3], head[4], head[5], head[6]]) as usize;
+        let value = u32::from_le_bytes([head[7], head[8], head[9], head[10]]) as usize;
+        let body = rest.get(11..11 + key + value.saturating_sub(1))?;
+        changes.push(Change {
+            partition: head[0],
+            table,
+            key: body[..key].to_vec(),
+            value: (value > 0).then(|| Bytes::copy_from_slice(&body[key..])),
+        });
+        rest = &rest[11 + body.len()..];
+    }
+    Some(changes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn frames_come_back(seq in any::<u64>(), keys in proptest::collection::vec((any::<u8>(), any::<u16>(), any::<Vec<u8>>(), any::<Option<Vec<u8>>>()), 0..5)) {
+            let changes: Vec<Change> = keys.into_iter().map(|(partition, table, key, value)| Change { partition, table, key, value: value.map(Bytes::from) }).collect();
+            let bytes = encode(seq, &changes);
+            let size = bytes.len();
+            prop_assert_eq!(read(&bytes), Read::Frame { seq, changes, size });
+            for cut in 1..size {
+                let mut torn = bytes[..cut].to_vec();
+                torn.resize(size + 16, 0);
+                let found = read(&torn);
+                prop_assert!(found == Read::Torn || torn[..size] == bytes[..], "{cut}: {found:?}");
+            }
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in any::<Vec<u8>>()) {
+            let _ = read(&bytes);
+        }
+    }
+}

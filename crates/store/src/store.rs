@@ -1,0 +1,364 @@
+//! The store: submitting batches, reading rows, opening and closing.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    ops::{Bound, ControlFlow, RangeBounds},
+    path::{Path, PathBuf},
+    sync::{Arc, Weak},
+    thread::JoinHandle,
+};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    Batch, Damaged, Durable, Key, OpenError, Partition, Refused, Seq, Table, Ticket,
+    backing::Backing,
+    checkpoint::{self, FOLD_AT, Signal},
+    committer::{self, Queue, Queued},
+    folder,
+    frame::{self, Change},
+    log::Log,
+    overlay::{FullKey, Overlay, full_key},
+    scan,
+    ticket::Progress,
+};
+
+/// One batch holds no more than this, in bytes.
+const MOST_BATCH: usize = 256 << 20;
+/// Names of tables → their numbers. In partition 0.
+const CATALOG: u16 = 0;
+
+/// Where state is kept.
+#[derive(Debug, Clone)]
+pub struct Options {
+    folder: Option<PathBuf>,
+}
+
+impl Options {
+    /// Nothing outlives the process; for tests.
+    pub fn memory() -> Options {
+        Options { folder: None }
+    }
+
+    pub fn path(folder: &Path) -> Options {
+        Options { folder: Some(folder.to_path_buf()) }
+    }
+}
+
+/// A row as found.
+#[derive(Debug, Clone)]
+pub struct Found<V> {
+    pub value: V,
+    /// Must be durable before the row may be shown to anyone; see [`Store::durable`].
+    pub seq: Seq,
+}
+
+/// Figures for diagnosis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    pub submitted: u64,
+    pub durable: u64,
+    pub overlay_bytes: usize,
+    pub log_bytes: u64,
+}
+
+/// Durable state. Clones share it.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub overlay: RwLock<Overlay>,
+    pub backing: Option<Backing>,
+    pub progress: Arc<Progress>,
+    pub writing: Mutex<Writing>,
+    /// Held by whoever folds.
+    pub folding: Mutex<()>,
+    tables: RwLock<HashMap<String, u16>>,
+    queue: Arc<Queue>,
+    signal: Arc<Signal>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    _lock: Option<File>,
+}
+
+/// What is decided under the one lock that orders the log.
+pub(crate) struct Writing {
+    next: u64,
+    pub log: Option<Log>,
+    closed: bool,
+}
+
+impl Store {
+    /// Opens a data folder, replaying what a crash left in the log.
+    pub fn open(options: Options) -> Result<Store, OpenError> {
+        let Some(path) = options.folder else { return Ok(Store(Arc::new(Inner::new(None, None, None, Overlay::default(), 1)))) };
+        let lock = folder::open(&path)?;
+        let (backing, folded) = Backing::open(&path.join("store.redb"))?;
+        let (mut overlay, mut last) = (Overlay::default(), folded);
+        let log = Log::open(&path.join("log"), |seq, changes| {
+            last = last.max(seq);
+            if seq > folded {
+                changes.into_iter().for_each(|change| overlay.apply(full_key(change.partition, change.table, &change.key), seq, change.value));
+            }
+        })?;
+        let inner = Arc::new(Inner::new(Some(lock), Some(backing), Some(log), overlay, last + 1));
+        // What was read from the log is durable: it was synced or it is about to be seen for the first time.
+        inner.progress.reached(last);
+        inner.load_catalog().map_err(|damaged| OpenError::Backing(damaged.to_string()))?;
+        Inner::begin(&inner);
+        Ok(Store(inner))
+    }
+
+    /// Takes a batch: from now on it is seen by readers, and it is durable when the ticket is through. The order of calls
+    /// is the order of the log, so it is called while holding the lock under which the batch was decided.
+    ///
+    /// # Errors
+    /// [`Refused`], and then nothing changed.
+    pub fn submit(&self, batch: Batch) -> Result<Ticket, Refused> {
+        let inner = &self.0;
+        let mut writing = inner.writing.lock();
+        if writing.closed {
+            return Err(Refused::Closed);
+        }
+        let (changes, fresh) = inner.numbered(batch)?;
+        let seq = writing.next;
+        if let Some(log) = &mut writing.log {
+            let bytes = frame::encode(seq, &changes);
+            let place = log.take(seq, bytes.len() as u64).map_err(|error| {
+                tracing::warn!(%error, "the log has no room");
+                Refused::DiskFull
+            })?;
+            inner.queue.push(Queued { seq, place, bytes });
+        }
+        writing.next += 1;
+        if !fresh.is_empty() {
+            inner.tables.write().extend(fresh);
+        }
+        {
+            let mut overlay = inner.overlay.write();
+            for change in changes {
+                overlay.apply(full_key(change.partition, change.table, &change.key), seq, change.value);
+            }
+        }
+        if writing.log.is_none() {
+            inner.progress.reached(seq);
+        }
+        Ok(Ticket(Durable::new(seq, inner.progress.clone())))
+    }
+
+    /// Submits a batch and waits until it is durable.
+    pub async fn commit(&self, batch: Batch) -> Result<Seq, Refused> {
+        Ok(self.submit(batch)?.await)
+    }
+
+    /// Ready when a sequence is durable; at once when it is already.
+    pub fn durable(&self, seq: Seq) -> Durable {
+        Durable::new(seq.0, self.0.progress.clone())
+    }
+
+    pub fn get<K: Key, V: DeserializeOwned>(&self, table: &Table<K, V>, partition: Partition, key: &K) -> Result<Option<Found<V>>, Damaged> {
+        let Some(number) = self.0.number_of(table.name) else { return Ok(None) };
+        let full = full(partition, number, key);
+        let over = self.0.overlay.read().get(&full).cloned();
+        let (value, seq) = match over {
+            Some(entry) => (entry.value, entry.seq),
+            None => (self.0.backing.as_ref().map_or(Ok(None), |backing| backing.get(&full))?, 0),
+        };
+        let seq = if seq <= self.0.progress.durable() { Seq::ZERO } else { Seq(seq) };
+        value.map(|value| Ok(Found { value: row(table.name, &value)?, seq })).transpose()
+    }
+
+    /// Calls `each` with the rows of a range in the order of their keys until it breaks.
+    pub fn scan<K: Key, V: DeserializeOwned>(&self, table: &Table<K, V>, partition: Partition, range: impl RangeBounds<K>, each: impl FnMut(K, V) -> ControlFlow<()>) -> Result<(), Damaged> {
+        self.scan_seen(table, partition, range, each).map(drop)
+    }
+
+    /// As [`Store::scan`], from the end of the range.
+    pub fn scan_back<K: Key, V: DeserializeOwned>(&self, table: &Table<K, V>, partition: Partition, range: impl RangeBounds<K>, each: impl FnMut(K, V) -> ControlFlow<()>) -> Result<(), Damaged> {
+        self.scan_back_seen(table, partition, range, each).map(drop)
+    }
+
+    /// As [`Store::scan`]; gives the sequence that must be durable before the rows may be shown.
+    pub fn scan_seen<K: Key, V: DeserializeOwned>(&self, table: &Table<K, V>, partition: Partition, range: impl RangeBounds<K>, each: impl FnMut(K, V) -> ControlFlow<()>) -> Result<Seq, Damaged> {
+        self.walk(table, partition, range, false, each)
+    }
+
+    /// As [`Store::scan_seen`], from the end of the range.
+    pub fn scan_back_seen<K: Key, V: DeserializeOwned>(&self, table: &Table<K, V>, partition: Partition, range: impl RangeBounds<K>, each: impl FnMut(K, V) -> ControlFlow<()>) -> Result<Seq, Damaged> {
+        self.walk(table, partition, range, true, each)
+    }
+
+    fn walk<K: Key, V: DeserializeOwned>(&self, table: &Table<K, V>, partition: Partition, range: impl RangeBounds<K>, back: bool, mut each: impl FnMut(K, V) -> ControlFlow<()>) -> Result<Seq, Damaged> {
+        let Some(number) = self.0.number_of(table.name) else { return Ok(Seq::ZERO) };
+        let low = match range.start_bound() {
+            Bound::Included(key) => Bound::Included(full(partition, number, key)),
+            Bound::Excluded(key) => Bound::Excluded(full(partition, number, key)),
+            Bound::Unbounded => Bound::Included(full_key(partition.0, number, &[])),
+        };
+        let high = match range.end_bound() {
+            Bound::Included(key) => Bound::Included(full(partition, number, key)),
+            Bound::Excluded(key) => Bound::Excluded(full(partition, number, key)),
+            Bound::Unbounded => Bound::Excluded(full_key(partition.0, number + 1, &[])),
+        };
+        let seen = scan::scan(&self.0, low, high, back, |key, value| {
+            let broken = || Damaged(format!("a key of {} is not what was written", table.name));
+            let key = K::decode(&mut key.get(3..).ok_or_else(broken)?).ok_or_else(broken)?;
+            Ok(each(key, row(table.name, &value)?))
+        })?;
+        Ok(Seq(seen))
+    }
+
+    /// All rows of a table in a partition.
+    pub fn all<K: Key, V: DeserializeOwned>(&self, table: &Table<K, V>, partition: Partition) -> Result<Vec<(K, V)>, Damaged> {
+        let mut rows = Vec::new();
+        self.scan(table, partition, .., |key, value| {
+            rows.push((key, value));
+            ControlFlow::Continue(())
+        })?;
+        Ok(rows)
+    }
+
+    pub fn first_key<K: Key, V: DeserializeOwned>(&self, table: &Table<K, V>, partition: Partition) -> Result<Option<K>, Damaged> {
+        let mut first = None;
+        self.scan(table, partition, .., |key, _| {
+            first = Some(key);
+            ControlFlow::Break(())
+        })?;
+        Ok(first)
+    }
+
+    pub fn last_key<K: Key, V: DeserializeOwned>(&self, table: &Table<K, V>, partition: Partition) -> Result<Option<K>, Damaged> {
+        let mut last = None;
+        self.scan_back(table, partition, .., |key, _| {
+            last = Some(key);
+            ControlFlow::Break(())
+        })?;
+        Ok(last)
+    }
+
+    /// Takes no more batches, makes what was taken durable and folds it. Later calls do nothing.
+    pub fn close(&self) {
+        {
+            let mut writing = self.0.writing.lock();
+            if std::mem::replace(&mut writing.closed, true) {
+                return;
+            }
+        }
+        self.0.queue.close();
+        self.0.signal.close();
+        for thread in std::mem::take(&mut *self.0.threads.lock()) {
+            let _ = thread.join();
+        }
+        if let Err(error) = checkpoint::fold(&self.0) {
+            tracing::warn!(error, "the last checkpoint was not finished; the next start replays the log");
+        }
+    }
+
+    /// Folds everything that is durable now.
+    pub fn checkpoint(&self) -> Result<(), String> {
+        checkpoint::fold(&self.0)
+    }
+
+    pub fn stats(&self) -> Stats {
+        let writing = self.0.writing.lock();
+        Stats {
+            submitted: writing.next - 1,
+            durable: self.0.progress.durable(),
+            overlay_bytes: self.0.overlay.read().bytes(),
+            log_bytes: writing.log.as_ref().map_or(0, Log::bytes),
+        }
+    }
+}
+
+impl Inner {
+    fn new(lock: Option<File>, backing: Option<Backing>, log: Option<Log>, overlay: Overlay, next: u64) -> Inner {
+        Inner {
+            overlay: RwLock::new(overlay),
+            backing,
+            progress: Arc::default(),
+            writing: Mutex::new(Writing { next, log, closed: false }),
+            folding: Mutex::new(()),
+            tables: RwLock::default(),
+            queue: Arc::default(),
+            signal: Arc::default(),
+            threads: Mutex::default(),
+            _lock: lock,
+        }
+    }
+
+    /// Starts the committer and the thread that folds.
+    fn begin(this: &Arc<Inner>) {
+        let (queue, progress, signal, weak) = (this.queue.clone(), this.progress.clone(), this.signal.clone(), Arc::downgrade(this));
+        let commit = std::thread::spawn(move || {
+            committer::run(&queue, &progress, || {
+                if weak.upgrade().is_some_and(|store| store.overlay.read().bytes() > FOLD_AT) {
+                    signal.want();
+                }
+            });
+        });
+        let (signal, weak): (_, Weak<Inner>) = (this.signal.clone(), Arc::downgrade(this));
+        let fold = std::thread::spawn(move || checkpoint::run(&signal, &weak));
+        this.threads.lock().extend([commit, fold]);
+    }
+
+    fn load_catalog(&self) -> Result<(), Damaged> {
+        let (low, high) = (Bound::Included(full_key(0, CATALOG, &[])), Bound::Excluded(full_key(0, CATALOG + 1, &[])));
+        let mut tables = HashMap::new();
+        scan::scan(self, low, high, false, |key, value| {
+            let broken = || Damaged("the names of tables are not what was written".into());
+            let name = std::str::from_utf8(key.get(3..).ok_or_else(broken)?).map_err(|_| broken())?;
+            let number = value.first_chunk::<2>().ok_or_else(broken)?;
+            tables.insert(name.to_string(), u16::from_le_bytes(*number));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        *self.tables.write() = tables;
+        Ok(())
+    }
+
+    fn number_of(&self, table: &str) -> Option<u16> {
+        self.tables.read().get(table).copied()
+    }
+
+    /// The batch with numbers for its tables, and the names seen for the first time: they get their number in the same
+    /// frame, and are known once that is taken. The caller holds the lock that orders the log.
+    fn numbered(&self, batch: Batch) -> Result<(Vec<Change>, HashMap<String, u16>), Refused> {
+        let size: usize = batch.effects.iter().map(|effect| effect.key.len() + effect.value.as_ref().map_or(0, Bytes::len)).sum();
+        if size > MOST_BATCH {
+            return Err(Refused::TooLarge(size));
+        }
+        let tables = self.tables.read();
+        let mut fresh: HashMap<String, u16> = HashMap::new();
+        let mut changes = Vec::with_capacity(batch.effects.len());
+        for effect in batch.effects {
+            let known = tables.get(effect.table).or_else(|| fresh.get(effect.table)).copied();
+            let table = known.unwrap_or_else(|| {
+                let number = u16::try_from(tables.len() + fresh.len() + 1).unwrap_or(u16::MAX);
+                let value = Some(Bytes::copy_from_slice(&number.to_le_bytes()));
+                changes.push(Change { partition: 0, table: CATALOG, key: effect.table.as_bytes().to_vec(), value });
+                fresh.insert(effect.table.to_string(), number);
+                number
+            });
+            changes.push(Change { partition: effect.partition, table, key: effect.key, value: effect.value });
+        }
+        Ok((changes, fresh))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.queue.close();
+        self.signal.close();
+    }
+}
+
+fn full(partition: Partition, table: u16, key: &impl Key) -> FullKey {
+    let mut bytes = full_key(partition.0, table, &[]);
+    key.encode(&mut bytes);
+    bytes
+}
+
+fn row<V: DeserializeOwned>(table: &str, value: &[u8]) -> Result<V, Damaged> {
+    rmp_serde::from_slice(value).map_err(|error| Damaged(format!("a row of {table} cannot be read: {error}")))
+}
