@@ -51,9 +51,7 @@ pub enum Command {
     /// Say what this machine has and lacks for running functions.
     Doctor(Doctor),
     /// Print a completion script for a shell.
-    Completions {
-        shell: clap_complete::Shell,
-    },
+    Completions { shell: clap_complete::Shell },
 }
 
 #[derive(Debug, Clone, Args)]

@@ -1,7 +1,5 @@
 //! Talking to a running platform.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
@@ -36,12 +34,20 @@ impl std::error::Error for Refused {}
 
 impl Client {
     pub fn new(endpoint: &str) -> Client {
-        Client { http: Http::builder(TokioExecutor::new()).build_http(), endpoint: endpoint.trim_end_matches('/').to_string() }
+        Client {
+            http: Http::builder(TokioExecutor::new()).build_http(),
+            endpoint: endpoint.trim_end_matches('/').to_string(),
+        }
     }
 
     /// Runs an operation of a service: `call("lambda", "Invoke", …)`.
     pub async fn call(&self, service: &str, operation: &str, input: &Value) -> Result<Value> {
-        self.send(Method::POST, &format!("/_tidemill/call/{service}/{operation}"), Bytes::from(input.to_string())).await
+        self.send(
+            Method::POST,
+            &format!("/_tidemill/call/{service}/{operation}"),
+            Bytes::from(input.to_string()),
+        )
+        .await
     }
 
     pub async fn get(&self, path: &str) -> Result<Value> {
@@ -49,31 +55,28 @@ impl Client {
     }
 
     pub async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Value> {
-        let request = Request::builder().method(method).uri(format!("{}{path}", self.endpoint)).header(header::CONTENT_TYPE, "application/json");
-        let request = request.body(Full::new(body)).with_context(|| format!("{} is no address of a platform", self.endpoint))?;
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.endpoint))
+            .header(header::CONTENT_TYPE, "application/json");
+        let request = request
+            .body(Full::new(body))
+            .with_context(|| format!("{} is no address of a platform", self.endpoint))?;
         let sent = self.http.request(request).await;
         let response = sent.map_err(|error| anyhow!(error)).with_context(|| {
-            format!("no platform answers at {}; start one with `tidemill serve` (or say --endpoint)", self.endpoint)
+            format!(
+                "no platform answers at {}; start one with `tidemill serve` (or say --endpoint)",
+                self.endpoint
+            )
         })?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
-        let value: Value = serde_json::from_slice(&body).with_context(|| format!("{} answered what is no JSON ({status})", self.endpoint))?;
+        let value: Value = serde_json::from_slice(&body)
+            .with_context(|| format!("{} answered what is no JSON ({status})", self.endpoint))?;
         if status == StatusCode::OK {
             return Ok(value);
         }
         let text = |name: &str| value[name].as_str().unwrap_or_default().to_string();
         bail!(Refused { code: text("code"), message: text("message") })
-    }
-
-    /// Asks again until the answer is what is waited for, or the time is up.
-    pub async fn wait_for<T>(&self, limit: Duration, mut ask: impl AsyncFnMut(&Client) -> Result<Option<T>>) -> Result<Option<T>> {
-        let until = tokio::time::Instant::now() + limit;
-        while tokio::time::Instant::now() < until {
-            if let Some(found) = ask(self).await? {
-                return Ok(Some(found));
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        Ok(None)
     }
 }

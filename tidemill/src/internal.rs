@@ -29,14 +29,19 @@ impl Internal {
 }
 
 impl HttpService for Internal {
-    fn call(&self, cx: Cx, request: Request<HttpBody>) -> Pin<Box<dyn Future<Output = Response<HttpBody>> + Send>> {
+    fn call(
+        &self,
+        cx: Cx,
+        request: Request<HttpBody>,
+    ) -> Pin<Box<dyn Future<Output = Response<HttpBody>> + Send>> {
         let platform = self.platform.clone();
         Box::pin(async move {
             let answer = answer(&platform, cx, request).await;
             match answer {
                 Ok(value) => respond(StatusCode::OK, &value),
                 Err(fault) => {
-                    let status = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                    let status =
+                        StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                     respond(status, &json!({ "code": fault.code(), "message": fault.message() }))
                 }
             }
@@ -62,12 +67,21 @@ async fn answer(platform: &Arc<Platform>, cx: Cx, request: Request<HttpBody>) ->
         (Method::PUT, ["object", bucket, ..]) => {
             let key = path.splitn(3, '/').nth(2).unwrap_or_default().to_string();
             let body = body(request, 300 << 20).await?;
-            platform.doors.objects.ask("S3")?.put(&cx, bucket, &key, body, "application/octet-stream").await?;
+            platform
+                .doors
+                .objects
+                .ask("S3")?
+                .put(&cx, bucket, &key, body, "application/octet-stream")
+                .await?;
             Ok(json!({}))
         }
         (Method::POST, ["call", service, operation]) => {
             let body = body(request, MOST_BODY).await?;
-            let input = if body.is_empty() { json!({}) } else { serde_json::from_slice(&body).map_err(|error| Fault::validation(error.to_string()))? };
+            let input = if body.is_empty() {
+                json!({})
+            } else {
+                serde_json::from_slice(&body).map_err(|error| Fault::validation(error.to_string()))?
+            };
             call(platform, cx, service, operation, &input).await
         }
         _ => Err(Fault::new("NotFound", format!("there is nothing at /_tidemill/{path}")).with_status(404)),
@@ -75,12 +89,23 @@ async fn answer(platform: &Arc<Platform>, cx: Cx, request: Request<HttpBody>) ->
 }
 
 /// Runs an operation of a service by name.
-async fn call(platform: &Arc<Platform>, cx: Cx, service: &str, operation: &str, input: &Value) -> Result<Value, Fault> {
-    let service = platform.doors.service(service).ok_or_else(|| Fault::not_implemented(format!("the service {service}")))?;
+async fn call(
+    platform: &Arc<Platform>,
+    cx: Cx,
+    service: &str,
+    operation: &str,
+    input: &Value,
+) -> Result<Value, Fault> {
+    let service = platform
+        .doors
+        .service(service)
+        .ok_or_else(|| Fault::not_implemented(format!("the service {service}")))?;
     let at = service.meta.operations.iter().position(|known| known.name == operation);
     let at = at.ok_or_else(|| Fault::not_implemented(format!("{operation} of {}", service.meta.id)))?;
     let mut reader = ValueReader::new(input);
-    let call = service.read(at, &mut reader).ok_or_else(|| Fault::not_implemented(format!("{operation} of {}", service.meta.id)))?;
+    let call = service
+        .read(at, &mut reader)
+        .ok_or_else(|| Fault::not_implemented(format!("{operation} of {}", service.meta.id)))?;
     let call = call.map_err(|error| Fault::validation(error.message))?;
     let output: Box<dyn WriteShape> = call.run(cx).await?;
     Ok(to_value(&*output))
@@ -92,7 +117,9 @@ fn clock(platform: &Platform) -> Value {
 }
 
 async fn advance(platform: &Arc<Platform>, millis: &str) -> Result<Value, Fault> {
-    let millis: u64 = millis.parse().map_err(|_| Fault::validation("the clock advances by a whole number of milliseconds"))?;
+    let millis: u64 = millis
+        .parse()
+        .map_err(|_| Fault::validation("the clock advances by a whole number of milliseconds"))?;
     platform.clock.advance(Duration::from_millis(millis));
     wiring::keep_clock(platform).map_err(|error| Fault::internal(error.to_string()))?.await;
     Ok(clock(platform))
@@ -112,7 +139,8 @@ async fn body(request: Request<HttpBody>, most: usize) -> Result<Bytes, Fault> {
 }
 
 fn respond(status: StatusCode, value: &Value) -> Response<HttpBody> {
-    let mut response = Response::new(Full::new(Bytes::from(value.to_string())).map_err(|never| match never {}).boxed());
+    let mut response =
+        Response::new(Full::new(Bytes::from(value.to_string())).map_err(|never| match never {}).boxed());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     response

@@ -29,17 +29,30 @@ pub async fn run(options: cli::Serve) -> Result<()> {
 /// Starts the platform; it listens when this returns.
 pub async fn start(options: &cli::Serve) -> Result<Serving> {
     if options.auth == cli::Auth::Dev && !options.listen.ip().is_loopback() {
-        bail!("--auth dev takes any key and secret at its word, so it listens on loopback only.\nUse --listen 127.0.0.1:{} or --auth enforce.", options.listen.port());
+        bail!(
+            "--auth dev takes any key and secret at its word, so it listens on loopback only.\nUse --listen 127.0.0.1:{} or --auth enforce.",
+            options.listen.port()
+        );
     }
-    let listener = tidemill_gateway::listen(options.listen, false)
-        .with_context(|| format!("cannot listen on {}; is another platform running there? (--listen takes another address)", options.listen))?;
+    let listener = tidemill_gateway::listen(options.listen, false).with_context(|| {
+        format!(
+            "cannot listen on {}; is another platform running there? (--listen takes another address)",
+            options.listen
+        )
+    })?;
     let address = listener.local_addr()?;
     let (store, scratch) = open_store(&options.data)?;
     let running = wiring::open(options, address, store, &scratch)?;
     Ok(serve(running, listener, address, scratch, options.data == ":memory:"))
 }
 
-fn serve(running: wiring::Running, listener: TcpListener, address: std::net::SocketAddr, scratch: PathBuf, volatile: bool) -> Serving {
+fn serve(
+    running: wiring::Running,
+    listener: TcpListener,
+    address: std::net::SocketAddr,
+    scratch: PathBuf,
+    volatile: bool,
+) -> Serving {
     let (stop, stopped) = oneshot::channel();
     let done = tokio::spawn(async move {
         running.gateway.serve([listener], async { drop(stopped.await) }).await;
@@ -67,7 +80,8 @@ fn open_store(data: &str) -> Result<(Store, PathBuf)> {
         return Ok((Store::open(Options::memory())?, scratch));
     }
     let folder = PathBuf::from(data);
-    let store = Store::open(Options::path(&folder)).with_context(|| format!("the data folder {} cannot be used", folder.display()))?;
+    let store = Store::open(Options::path(&folder))
+        .with_context(|| format!("the data folder {} cannot be used", folder.display()))?;
     let scratch = std::path::absolute(folder.join("scratch"))?;
     std::fs::create_dir_all(&scratch)?;
     Ok((store, scratch))

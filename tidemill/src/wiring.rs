@@ -120,7 +120,8 @@ impl ConnectionHandler for FromFunctions {
     fn connected(&self, function: Arc<FunctionSpec>, stream: TcpStream) {
         let Some(gateway) = self.0.get().cloned() else { return };
         let mut parts = function.arn.split(':').skip(3);
-        let (region, account) = (parts.next().unwrap_or_default().to_string(), parts.next().unwrap_or_default().to_string());
+        let (region, account) =
+            (parts.next().unwrap_or_default().to_string(), parts.next().unwrap_or_default().to_string());
         let principal = Principal::root(&account, "");
         let peer = Peer { caller: Some(Caller { account, region, principal }), ..Peer::default() };
         tokio::spawn(async move { gateway.serve_connection(stream, peer).await });

@@ -2,6 +2,7 @@
 
 mod contracts;
 mod show;
+mod test;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use anyhow::{Result, bail};
 const HELP: &str = "\
 cargo xtask contracts [SERVICE...]     derive contracts/<service>.json from the pinned botocore
 cargo xtask show SERVICE [OPERATION]   print what AWS says of a service or an operation
+cargo xtask test                       everything that must hold before a change lands
 ";
 
 fn main() -> Result<()> {
@@ -18,6 +20,7 @@ fn main() -> Result<()> {
     match arguments.as_slice() {
         ["contracts", services @ ..] => contracts::run(services),
         ["show", service, rest @ ..] => show::run(service, rest.first().copied()),
+        ["test"] => test::run(),
         ["help" | "--help" | "-h"] | [] => {
             print!("{HELP}");
             Ok(())

@@ -144,7 +144,11 @@ impl Delivery {
 
     fn schedule(&self, id: u64, partition: Partition, seq: Seq, handover: Handover) {
         let Some(route) = self.0.routes.read().get(&handover.route).cloned() else {
-            tracing::error!(route = handover.route, target = handover.target, "a hand-over waits for a route nobody registered");
+            tracing::error!(
+                route = handover.route,
+                target = handover.target,
+                "a hand-over waits for a route nobody registered"
+            );
             return;
         };
         let lane = route.lane(&handover);
@@ -248,7 +252,15 @@ impl Delivery {
         self.settle(&cx, &*route, pending, handover, outcome, took_us).await
     }
 
-    async fn settle(&self, cx: &Cx, route: &dyn Route, pending: &Pending, handover: &Handover, outcome: Outcome, took_us: u64) -> Option<Handover> {
+    async fn settle(
+        &self,
+        cx: &Cx,
+        route: &dyn Route,
+        pending: &Pending,
+        handover: &Handover,
+        outcome: Outcome,
+        took_us: u64,
+    ) -> Option<Handover> {
         let mut batch = Batch::new(pending.partition);
         let (mut staged, mut again) = (Vec::new(), None);
         match outcome {
@@ -307,13 +319,25 @@ impl Delivery {
             return None;
         }
         let now = self.0.platform.clock.now().millis();
-        let by_policy = if counts { next.policy.wait_ms(next.attempts, &self.0.platform.random) } else { policy::throttle_wait_ms(next.tries - next.attempts) };
+        let by_policy = if counts {
+            next.policy.wait_ms(next.attempts, &self.0.platform.random)
+        } else {
+            policy::throttle_wait_ms(next.tries - next.attempts)
+        };
         next.due_at = now.saturating_add(after_ms.unwrap_or(by_policy));
         let ends_at = next.accepted_at.saturating_add(next.policy.max_age_s.saturating_mul(1000));
         (next.due_at <= ends_at).then_some(next)
     }
 
-    fn give_up(&self, cx: &Cx, route: &dyn Route, pending: &Pending, handover: &Handover, reason: &str, batch: &mut Batch) -> Vec<Staged> {
+    fn give_up(
+        &self,
+        cx: &Cx,
+        route: &dyn Route,
+        pending: &Pending,
+        handover: &Handover,
+        reason: &str,
+        batch: &mut Batch,
+    ) -> Vec<Staged> {
         batch.delete(&PENDING, &pending.id);
         let follow = route.exhausted(cx, handover, reason);
         let step = if follow.is_empty() { Step::Dropped } else { Step::DeadLettered };
@@ -321,7 +345,15 @@ impl Delivery {
         follow.into_iter().map(|row| self.stage(batch, row)).collect()
     }
 
-    fn record(&self, batch: &mut Batch, handover: &Handover, step: Step, detail: String, attempt: u32, took_us: u64) {
+    fn record(
+        &self,
+        batch: &mut Batch,
+        handover: &Handover,
+        step: Step,
+        detail: String,
+        attempt: u32,
+        took_us: u64,
+    ) {
         let fate = Fate {
             at: self.0.platform.clock.now().millis(),
             event: handover.event_id.clone(),

@@ -54,7 +54,13 @@ pub struct Handover {
 
 impl Handover {
     /// The row in which `target` takes `event` on `route`.
-    pub fn new(route: &str, target: impl Into<String>, event: Event, policy: Policy, now: Timestamp) -> Handover {
+    pub fn new(
+        route: &str,
+        target: impl Into<String>,
+        event: Event,
+        policy: Policy,
+        now: Timestamp,
+    ) -> Handover {
         Handover {
             route: route.into(),
             event_id: event.id,

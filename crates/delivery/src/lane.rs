@@ -34,7 +34,9 @@ impl Lanes {
     /// The lane's name, shared by all its rows.
     pub fn name(&self, lane: &Lane) -> Arc<str> {
         let lanes = self.0.lock();
-        lanes.get_key_value(lane.key.as_str()).map_or_else(|| Arc::from(lane.key.as_str()), |(name, _)| name.clone())
+        lanes
+            .get_key_value(lane.key.as_str())
+            .map_or_else(|| Arc::from(lane.key.as_str()), |(name, _)| name.clone())
     }
 
     /// Enters a row; gives it back when it may run now.

@@ -61,7 +61,13 @@ pub enum Step {
 
 impl Fate {
     /// Something that happened to `source`, as the beginning of a hop.
-    pub fn happened(at: Timestamp, trace: &Trace, event: impl Into<String>, source: impl Into<String>, detail: impl Into<String>) -> Fate {
+    pub fn happened(
+        at: Timestamp,
+        trace: &Trace,
+        event: impl Into<String>,
+        source: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Fate {
         Fate {
             at: at.millis(),
             event: event.into(),
@@ -111,7 +117,11 @@ impl Ledger {
         if kept < KEPT + DROPPED {
             return;
         }
-        if self.oldest.compare_exchange(oldest, oldest + DROPPED, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        if self
+            .oldest
+            .compare_exchange(oldest, oldest + DROPPED, Ordering::Relaxed, Ordering::Relaxed)
+            .is_err()
+        {
             return;
         }
         for number in oldest..oldest + DROPPED {
@@ -134,7 +144,11 @@ pub fn journey(store: &Store, id: &str, limit: usize) -> Result<Vec<Fate>, tidem
     let (from, to) = ((root.clone(), 0), (root.clone(), u64::MAX));
     store.scan(&FATES, Partition::of(&root), from..=to, |_, fate| {
         steps.push(fate);
-        if steps.len() < limit { std::ops::ControlFlow::Continue(()) } else { std::ops::ControlFlow::Break(()) }
+        if steps.len() < limit {
+            std::ops::ControlFlow::Continue(())
+        } else {
+            std::ops::ControlFlow::Break(())
+        }
     })?;
     Ok(steps)
 }
@@ -146,7 +160,11 @@ pub fn recent(store: &Store, limit: usize) -> Result<Vec<Fate>, tidemill_store::
         if !roots.contains(&trace) {
             roots.push(trace);
         }
-        if roots.len() < limit { std::ops::ControlFlow::Continue(()) } else { std::ops::ControlFlow::Break(()) }
+        if roots.len() < limit {
+            std::ops::ControlFlow::Continue(())
+        } else {
+            std::ops::ControlFlow::Break(())
+        }
     })?;
     let mut first = Vec::new();
     for root in roots {

@@ -30,7 +30,11 @@ impl Policy {
 
     /// EventBridge's target: 185 retries within 24 hours.
     pub fn event_bridge() -> Policy {
-        Policy { max_attempts: 186, max_age_s: 86_400, backoff: Backoff::Exponential { first_ms: 1000, max_ms: 480_000 } }
+        Policy {
+            max_attempts: 186,
+            max_age_s: 86_400,
+            backoff: Backoff::Exponential { first_ms: 1000, max_ms: 480_000 },
+        }
     }
 
     /// Milliseconds to wait after the `tries`-th attempt (1 for the first).
@@ -41,7 +45,8 @@ impl Policy {
                 waits.get(at).or(waits.last()).copied().unwrap_or(0).saturating_mul(1000)
             }
             Backoff::Exponential { first_ms, max_ms } => {
-                let doubled = first_ms.saturating_mul(1 << tries.saturating_sub(1).min(30)).clamp(1, (*max_ms).max(1));
+                let doubled =
+                    first_ms.saturating_mul(1 << tries.saturating_sub(1).min(30)).clamp(1, (*max_ms).max(1));
                 doubled - (random.below(doubled.unsigned_abs() / 2 + 1) as i64)
             }
         }

@@ -62,7 +62,8 @@ pub trait StreamSource: Send + Sync {
     fn shards(&self, stream: &str) -> Result<Vec<Shard>, Fault>;
 
     /// Up to `most` durable records after a sequence number; from the oldest when there is none.
-    fn read(&self, stream: &str, shard: &str, after: Option<&str>, most: usize) -> Result<Vec<Record>, Fault>;
+    fn read(&self, stream: &str, shard: &str, after: Option<&str>, most: usize)
+    -> Result<Vec<Record>, Fault>;
 
     /// The sequence number of the newest record, for those who begin at the end.
     fn latest(&self, stream: &str, shard: &str) -> Result<Option<String>, Fault>;
@@ -106,7 +107,9 @@ pub enum Consumed {
     Done,
     /// Everything before this sequence number is done; it and what follows is tried again.
     FailedFrom(String),
-    Failed { reason: String },
+    Failed {
+        reason: String,
+    },
     /// Not taken, and not counted.
     Throttled,
 }
@@ -203,15 +206,25 @@ async fn follow(streams: Arc<Inner>, mapping: Arc<StreamMapping>) {
     let mut finished: HashMap<String, u64> = HashMap::new();
     loop {
         // A stream that is gone ends the mapping's reading.
-        let (Ok(shards), Ok(mut changed)) = (source.shards(&mapping.stream), source.watch(&mapping.stream)) else { return };
+        let (Ok(shards), Ok(mut changed)) = (source.shards(&mapping.stream), source.watch(&mapping.stream))
+        else {
+            return;
+        };
         for shard in &shards {
             let parent_done = shard.parent.as_ref().is_none_or(|parent| {
-                finished.get(parent).is_some_and(|done| *done >= mapping.lanes) || !shards.iter().any(|known| known.id == *parent)
+                finished.get(parent).is_some_and(|done| *done >= mapping.lanes)
+                    || !shards.iter().any(|known| known.id == *parent)
             });
             if parent_done && !begun.contains_key(&shard.id) {
                 begun.insert(shard.id.clone(), mapping.lanes);
                 for lane in 0..mapping.lanes {
-                    let pump = Pump { streams: streams.clone(), mapping: mapping.clone(), source: source.clone(), shard: shard.id.clone(), lane };
+                    let pump = Pump {
+                        streams: streams.clone(),
+                        mapping: mapping.clone(),
+                        source: source.clone(),
+                        shard: shard.id.clone(),
+                        lane,
+                    };
                     lanes.spawn(pump.run());
                 }
             }
@@ -266,7 +279,10 @@ impl Pump {
                         done = Some(seen);
                         continue;
                     }
-                    let closed = self.source.shards(&self.mapping.stream).map_or(true, |shards| shards.iter().any(|s| s.id == self.shard && s.closed));
+                    let closed = self
+                        .source
+                        .shards(&self.mapping.stream)
+                        .map_or(true, |shards| shards.iter().any(|s| s.id == self.shard && s.closed));
                     if closed || changed.changed().await.is_err() {
                         return self.shard;
                     }
@@ -285,7 +301,8 @@ impl Pump {
 
     /// Where to go on: the checkpoint, else where the mapping is to begin.
     fn begin(&self) -> Option<String> {
-        let found = self.streams.platform.store.get(&CHECKPOINTS, Partition::of(&self.mapping.id), &self.key());
+        let found =
+            self.streams.platform.store.get(&CHECKPOINTS, Partition::of(&self.mapping.id), &self.key());
         if let Ok(Some(found)) = found {
             return Some(found.value.done);
         }
@@ -308,10 +325,13 @@ impl Pump {
 
     /// The next batch of this lane; whether it is full, and the last record looked at.
     fn next(&self, done: &Option<String>) -> Result<(bool, Vec<Record>, Option<String>), Fault> {
-        let read = self.source.read(&self.mapping.stream, &self.shard, done.as_deref(), self.mapping.batch_size)?;
+        let read =
+            self.source.read(&self.mapping.stream, &self.shard, done.as_deref(), self.mapping.batch_size)?;
         let seen = read.last().map(|record| record.sequence.clone());
         let full = read.len() >= self.mapping.batch_size;
-        let mine = |record: &Record| self.mapping.lanes == 1 || lane_of(&record.partition_key, self.mapping.lanes) == self.lane;
+        let mine = |record: &Record| {
+            self.mapping.lanes == 1 || lane_of(&record.partition_key, self.mapping.lanes) == self.lane
+        };
         let mut bytes = 0;
         let records = read.into_iter().filter(mine).take_while(|record| {
             bytes += record.json.len() + 1;
@@ -345,7 +365,8 @@ impl Pump {
     /// Consumes records until each is done or given up; gives the last sequence number.
     async fn consume_all(&self, records: Vec<Record>) -> String {
         let last = records.last().map(|record| record.sequence.clone()).unwrap_or_default();
-        let wanted: Vec<Record> = records.into_iter().filter(|record| self.mapping.consumer.wants(record)).collect();
+        let wanted: Vec<Record> =
+            records.into_iter().filter(|record| self.mapping.consumer.wants(record)).collect();
         let mut stack = vec![(wanted, 0_u32)];
         while let Some((mut batch, mut attempts)) = stack.pop() {
             let mut waits = 0_u32;
@@ -368,9 +389,19 @@ impl Pump {
                         let split = batch.iter().position(|record| record.sequence == sequence).unwrap_or(0);
                         let rest = batch.split_off(split);
                         self.note(&batch, Step::Delivered, "", attempts + 1, took_us);
-                        self.note(&rest, Step::Failed, "reported as a batch item failure", attempts + 1, took_us);
+                        self.note(
+                            &rest,
+                            Step::Failed,
+                            "reported as a batch item failure",
+                            attempts + 1,
+                            took_us,
+                        );
                         if let Some(before) = batch.last() {
-                            self.checkpoint(&before.sequence, Batch::new(Partition::of(&self.mapping.id)), Vec::new());
+                            self.checkpoint(
+                                &before.sequence,
+                                Batch::new(Partition::of(&self.mapping.id)),
+                                Vec::new(),
+                            );
                             attempts = 0;
                         } else {
                             attempts += 1;
@@ -419,7 +450,8 @@ impl Pump {
 
     fn give_up(&self, records: &[Record], attempts: u32, reason: &str, expired: bool) {
         let cx = self.cx(records);
-        let lost = GivenUp { stream: &self.mapping.stream, shard: &self.shard, records, attempts, reason, expired };
+        let lost =
+            GivenUp { stream: &self.mapping.stream, shard: &self.shard, records, attempts, reason, expired };
         let follow = self.mapping.consumer.given_up(&cx, &lost);
         let step = if follow.is_empty() { Step::Dropped } else { Step::DeadLettered };
         self.note(records, step, reason, attempts, 0);
@@ -431,11 +463,14 @@ impl Pump {
     /// Remembers how far this lane is, together with what follows from it.
     fn checkpoint(&self, sequence: &str, mut batch: Batch, follow: Vec<Handover>) {
         batch.put(&CHECKPOINTS, &self.key(), &Checkpoint { done: sequence.to_string() });
-        let staged: Vec<_> = follow.into_iter().map(|row| self.streams.delivery.stage(&mut batch, row)).collect();
+        let staged: Vec<_> =
+            follow.into_iter().map(|row| self.streams.delivery.stage(&mut batch, row)).collect();
         match self.streams.platform.store.submit(batch) {
             Ok(ticket) => staged.into_iter().for_each(|row| row.release(ticket.seq())),
             // The records are consumed again after a restart; nothing is lost.
-            Err(refused) => tracing::warn!(%refused, stream = self.mapping.stream, "a checkpoint was not written"),
+            Err(refused) => {
+                tracing::warn!(%refused, stream = self.mapping.stream, "a checkpoint was not written")
+            }
         }
     }
 
@@ -445,7 +480,11 @@ impl Pump {
         let (region, account) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         let trace = records.first().map(|record| record.trace.clone()).filter(|trace| !trace.root.is_empty());
         let platform = &self.streams.platform;
-        platform.cx(account, region, trace.unwrap_or_else(|| Trace::begin(platform.clock.now(), &platform.random)))
+        platform.cx(
+            account,
+            region,
+            trace.unwrap_or_else(|| Trace::begin(platform.clock.now(), &platform.random)),
+        )
     }
 
     /// One line in the ledger for every record with a trace.
@@ -475,6 +514,8 @@ impl Pump {
 
 /// FNV-1a over the key, so that a key always takes the same lane.
 fn lane_of(key: &str, lanes: u64) -> u64 {
-    let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     (hash ^ (hash >> 32)) % lanes.max(1)
 }

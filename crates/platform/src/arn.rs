@@ -38,14 +38,28 @@ impl FromStr for Arn {
         if next()? != "arn" {
             return Err(NotAnArn);
         }
-        let arn = Arn { partition: next()?, service: next()?, region: next()?, account: next()?, resource: next()? };
-        if arn.partition.is_empty() || arn.service.is_empty() || arn.resource.is_empty() { Err(NotAnArn) } else { Ok(arn) }
+        let arn = Arn {
+            partition: next()?,
+            service: next()?,
+            region: next()?,
+            account: next()?,
+            resource: next()?,
+        };
+        if arn.partition.is_empty() || arn.service.is_empty() || arn.resource.is_empty() {
+            Err(NotAnArn)
+        } else {
+            Ok(arn)
+        }
     }
 }
 
 impl fmt::Display for Arn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "arn:{}:{}:{}:{}:{}", self.partition, self.service, self.region, self.account, self.resource)
+        write!(
+            f,
+            "arn:{}:{}:{}:{}:{}",
+            self.partition, self.service, self.region, self.account, self.resource
+        )
     }
 }
 
@@ -55,7 +69,11 @@ mod tests {
 
     #[test]
     fn arns_read_back_as_written() {
-        for text in ["arn:aws:sqs:us-east-1:000000000000:jobs", "arn:aws:s3:::bucket", "arn:aws:lambda:eu-west-1:123456789012:function:f:live"] {
+        for text in [
+            "arn:aws:sqs:us-east-1:000000000000:jobs",
+            "arn:aws:s3:::bucket",
+            "arn:aws:lambda:eu-west-1:123456789012:function:f:live",
+        ] {
             assert_eq!(text.parse::<Arn>().unwrap().to_string(), text);
         }
         for text in ["", "arn", "arn:aws:sqs", "urn:aws:sqs:r:a:x", "arn:aws:sqs:r:a:"] {

@@ -118,7 +118,8 @@ impl Cx {
     /// `http://host:port` as the caller reached us, else as the configuration says.
     pub fn base_url(&self) -> String {
         let scheme = if self.request.secure { "https" } else { "http" };
-        let host = if self.request.host.is_empty() { &self.platform.config.endpoint } else { &self.request.host };
+        let host =
+            if self.request.host.is_empty() { &self.platform.config.endpoint } else { &self.request.host };
         format!("{scheme}://{host}")
     }
 }

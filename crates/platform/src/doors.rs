@@ -99,9 +99,22 @@ pub struct Object {
 /// Reading and writing objects from inside.
 pub trait Objects: Send + Sync {
     /// Answers S3's own faults: `NoSuchBucket`, `NoSuchKey`, `NoSuchVersion`.
-    fn get<'a>(&'a self, cx: &'a Cx, bucket: &'a str, key: &'a str, version: Option<&'a str>) -> BoxFuture<'a, Result<Object, Fault>>;
+    fn get<'a>(
+        &'a self,
+        cx: &'a Cx,
+        bucket: &'a str,
+        key: &'a str,
+        version: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Object, Fault>>;
 
-    fn put<'a>(&'a self, cx: &'a Cx, bucket: &'a str, key: &'a str, body: Bytes, content_type: &'a str) -> BoxFuture<'a, Result<(), Fault>>;
+    fn put<'a>(
+        &'a self,
+        cx: &'a Cx,
+        bucket: &'a str,
+        key: &'a str,
+        body: Bytes,
+        content_type: &'a str,
+    ) -> BoxFuture<'a, Result<(), Fault>>;
 }
 
 /// Short-lived credentials of a role.

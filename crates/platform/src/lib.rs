@@ -70,8 +70,14 @@ impl Platform {
 
     /// A platform in memory with a clock that only moves when told and ids from a seed; for tests.
     pub fn for_tests() -> Arc<Platform> {
-        let store = tidemill_store::Store::open(tidemill_store::Options::memory()).expect("a store in memory opens");
-        Platform::new(Config::default(), Clock::manual(Timestamp::from_secs(1_700_000_000)), Random::seeded(1), store)
+        let store =
+            tidemill_store::Store::open(tidemill_store::Options::memory()).expect("a store in memory opens");
+        Platform::new(
+            Config::default(),
+            Clock::manual(Timestamp::from_secs(1_700_000_000)),
+            Random::seeded(1),
+            store,
+        )
     }
 
     /// Submits a batch; a refusal (no space left, shutting down) becomes the fault that the caller gets.
@@ -79,7 +85,8 @@ impl Platform {
     /// The ticket is to be awaited outside of any lock; everything between deciding and submitting happens inside one.
     pub fn submit(&self, batch: tidemill_store::Batch) -> Result<tidemill_store::Ticket, Fault> {
         self.store.submit(batch).map_err(|refused| {
-            Fault::new("ServiceUnavailable", format!("The write was refused and nothing changed: {refused}")).with_status(503)
+            Fault::new("ServiceUnavailable", format!("The write was refused and nothing changed: {refused}"))
+                .with_status(503)
         })
     }
 

@@ -50,10 +50,22 @@ pub trait ResourceProvider: Send + Sync {
 
     fn create<'a>(&'a self, cx: &'a Cx, wanted: Wanted<'a>) -> BoxFuture<'a, Result<Provided, Fault>>;
 
-    fn update<'a>(&'a self, cx: &'a Cx, physical_id: &'a str, old: &'a Value, wanted: Wanted<'a>) -> BoxFuture<'a, Result<Updated, Fault>>;
+    fn update<'a>(
+        &'a self,
+        cx: &'a Cx,
+        physical_id: &'a str,
+        old: &'a Value,
+        wanted: Wanted<'a>,
+    ) -> BoxFuture<'a, Result<Updated, Fault>>;
 
     /// Deleting what is already gone succeeds.
-    fn delete<'a>(&'a self, cx: &'a Cx, resource_type: &'a str, physical_id: &'a str, properties: &'a Value) -> BoxFuture<'a, Result<(), Fault>>;
+    fn delete<'a>(
+        &'a self,
+        cx: &'a Cx,
+        resource_type: &'a str,
+        physical_id: &'a str,
+        properties: &'a Value,
+    ) -> BoxFuture<'a, Result<(), Fault>>;
 }
 
 /// A text property; numbers and booleans are printed as CloudFormation does.

@@ -45,7 +45,11 @@ impl Random {
     /// A random UUID (version 4) in its usual form.
     pub fn uuid(&self) -> String {
         let mut text = [0; 36];
-        uuid::Builder::from_random_bytes(self.bytes()).into_uuid().hyphenated().encode_lower(&mut text).to_owned()
+        uuid::Builder::from_random_bytes(self.bytes())
+            .into_uuid()
+            .hyphenated()
+            .encode_lower(&mut text)
+            .to_owned()
     }
 
     /// `2 × N` hexadecimal digits in lower case.

@@ -33,7 +33,8 @@ impl Service {
 
     /// The operations of the contract that have no function.
     pub fn missing(&self) -> Vec<&'static str> {
-        let lacking = self.meta.operations.iter().zip(&self.functions).filter(|(_, function)| function.is_none());
+        let lacking =
+            self.meta.operations.iter().zip(&self.functions).filter(|(_, function)| function.is_none());
         lacking.map(|(operation, _)| operation.name).collect()
     }
 
@@ -42,7 +43,11 @@ impl Service {
     }
 
     /// Reads the input of the operation with this index. `None` when it has no function.
-    pub fn read(&self, operation: usize, reader: &mut dyn Reader) -> Option<Result<Box<dyn Call>, ReadError>> {
+    pub fn read(
+        &self,
+        operation: usize,
+        reader: &mut dyn Reader,
+    ) -> Option<Result<Box<dyn Call>, ReadError>> {
         Some(self.functions.get(operation)?.as_ref()?.read(reader))
     }
 }
@@ -52,12 +57,20 @@ impl<S: Send + Sync + 'static> Table<S> {
     ///
     /// Panics when the contract lacks the operation or it has a function already: both are mistakes of ours that show
     /// at the first start.
-    pub fn on<O: Operation>(mut self, function: impl for<'a> Handler<'a, S, O::Input, O::Output> + Clone) -> Table<S> {
+    pub fn on<O: Operation>(
+        mut self,
+        function: impl for<'a> Handler<'a, S, O::Input, O::Output> + Clone,
+    ) -> Table<S> {
         let at = self.service.meta.operations.iter().position(|operation| operation.name == O::META.name);
         let slot = at.and_then(|at| self.service.functions.get_mut(at));
-        let slot = slot.unwrap_or_else(|| panic!("{} has no operation {}", self.service.meta.name, O::META.name));
+        let slot =
+            slot.unwrap_or_else(|| panic!("{} has no operation {}", self.service.meta.name, O::META.name));
         assert!(slot.is_none(), "{} is in the table twice", O::META.name);
-        *slot = Some(Box::new(Bound::<O, S, _> { state: self.state.clone(), function, operation: std::marker::PhantomData }));
+        *slot = Some(Box::new(Bound::<O, S, _> {
+            state: self.state.clone(),
+            function,
+            operation: std::marker::PhantomData,
+        }));
         self
     }
 
@@ -163,5 +176,9 @@ impl Trailers {
 pub trait HttpService: Send + Sync + 'static {
     /// Answers a request. Signatures are checked and taken off; [`Trailers`] are among the extensions where the body has
     /// some.
-    fn call(&self, cx: Cx, request: http::Request<HttpBody>) -> Pin<Box<dyn Future<Output = http::Response<HttpBody>> + Send>>;
+    fn call(
+        &self,
+        cx: Cx,
+        request: http::Request<HttpBody>,
+    ) -> Pin<Box<dyn Future<Output = http::Response<HttpBody>> + Send>>;
 }

@@ -98,7 +98,7 @@ mod tests {
     async fn timers_fire_in_order_when_the_clock_moves() {
         let clock = Clock::manual(Timestamp::from_secs(0));
         let (fired, mut seen) = mpsc::unbounded_channel();
-        let timers = Timers::new(clock.clone(), move |name| drop(fired.send(name)));
+        let timers = Timers::new(clock.clone(), move |name| fired.send(name).expect("somebody listens"));
         timers.set(Timestamp::from_secs(20), "later");
         timers.set(Timestamp::from_secs(10), "sooner");
         let cancelled = timers.set(Timestamp::from_secs(15), "never");

@@ -56,7 +56,9 @@ impl Trace {
 }
 
 fn is_root(root: &str) -> bool {
-    root.len() == 35 && root.starts_with("1-") && root.bytes().skip(2).all(|b| b.is_ascii_hexdigit() || b == b'-')
+    root.len() == 35
+        && root.starts_with("1-")
+        && root.bytes().skip(2).all(|b| b.is_ascii_hexdigit() || b == b'-')
 }
 
 impl fmt::Display for Trace {
@@ -81,7 +83,8 @@ mod tests {
 
     #[test]
     fn a_header_is_read_and_written() {
-        let header = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1;Lineage=a:1|b:2";
+        let header =
+            "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1;Lineage=a:1|b:2";
         assert_eq!(Trace::parse(header).unwrap().to_string(), header);
         assert_eq!(Trace::parse("Sampled=1"), None);
         assert_eq!(Trace::parse("Root=nonsense"), None);

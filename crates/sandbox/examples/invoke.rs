@@ -65,7 +65,9 @@ async fn measure() {
             println!("{runtime}: {error}");
         }
     }
+    let begun = Instant::now();
     executor.shutdown(Duration::from_secs(1)).await;
+    println!("shut down in {:.1} ms", ms(begun.elapsed()));
 }
 
 async fn measure_runtime(

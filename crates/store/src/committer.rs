@@ -58,7 +58,9 @@ pub fn run(queue: &Queue, progress: &Progress, synced: impl Fn()) {
         let Some(last) = frames.last().map(|frame| frame.seq) else { continue };
         if let Err(error) = write(&frames) {
             // What the system acknowledges after a failed sync is unknown. Guessing could lose what was acknowledged.
-            eprintln!("tidemill: the log could not be written ({error}); stopping, so that nothing is acknowledged that may be lost");
+            eprintln!(
+                "tidemill: the log could not be written ({error}); stopping, so that nothing is acknowledged that may be lost"
+            );
             std::process::abort();
         }
         progress.reached(last);
@@ -75,7 +77,10 @@ fn write(frames: &[Queued]) -> std::io::Result<()> {
         let first = &frames[at].place;
         joined.clear();
         let mut next = at;
-        while next < frames.len() && Arc::ptr_eq(&frames[next].place.file, &first.file) && frames[next].place.offset == first.offset + joined.len() as u64 {
+        while next < frames.len()
+            && Arc::ptr_eq(&frames[next].place.file, &first.file)
+            && frames[next].place.offset == first.offset + joined.len() as u64
+        {
             joined.extend_from_slice(&frames[next].bytes);
             next += 1;
         }

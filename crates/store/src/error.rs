@@ -16,7 +16,9 @@ pub enum Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refused::DiskFull => f.write_str("the disk of the data folder is full; writes are taken again when there is space"),
+            Refused::DiskFull => {
+                f.write_str("the disk of the data folder is full; writes are taken again when there is space")
+            }
             Refused::TooLarge(bytes) => write!(f, "{bytes} bytes are more than one write may hold"),
             Refused::Closed => f.write_str("the platform is shutting down"),
         }
@@ -47,7 +49,10 @@ pub enum OpenError {
     /// Written by a newer version.
     Newer(PathBuf, String),
     /// It does not hold what was written, at this place.
-    Damaged { place: String, what: String },
+    Damaged {
+        place: String,
+        what: String,
+    },
     Io(PathBuf, std::io::Error),
     Backing(String),
 }
@@ -55,12 +60,27 @@ pub enum OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OpenError::InUse(path) => write!(f, "{} is in use by another process; stop that one or choose another folder", path.display()),
-            OpenError::Foreign(path) => write!(f, "{} holds files that are not a data folder's; choose an empty or new folder", path.display()),
-            OpenError::Newer(path, found) => write!(f, "{} was written by a newer version ({found}); upgrade to open it", path.display()),
-            OpenError::Damaged { place, what } => write!(f, "the data folder is damaged at {place}: {what}; nothing was changed, restore it from a copy"),
+            OpenError::InUse(path) => write!(
+                f,
+                "{} is in use by another process; stop that one or choose another folder",
+                path.display()
+            ),
+            OpenError::Foreign(path) => write!(
+                f,
+                "{} holds files that are not a data folder's; choose an empty or new folder",
+                path.display()
+            ),
+            OpenError::Newer(path, found) => {
+                write!(f, "{} was written by a newer version ({found}); upgrade to open it", path.display())
+            }
+            OpenError::Damaged { place, what } => write!(
+                f,
+                "the data folder is damaged at {place}: {what}; nothing was changed, restore it from a copy"
+            ),
             OpenError::Io(path, error) => write!(f, "{}: {error}", path.display()),
-            OpenError::Backing(error) => write!(f, "the checkpoint of the data folder cannot be opened: {error}"),
+            OpenError::Backing(error) => {
+                write!(f, "the checkpoint of the data folder cannot be opened: {error}")
+            }
         }
     }
 }

@@ -18,7 +18,9 @@ pub fn open(path: &Path) -> Result<File, OpenError> {
     let mark = path.join(MARK);
     match fs::read_to_string(&mark) {
         Ok(found) if found == FORMAT => {}
-        Ok(found) if found.starts_with("tidemill data ") => return Err(OpenError::Newer(path.to_path_buf(), found.trim().to_string())),
+        Ok(found) if found.starts_with("tidemill data ") => {
+            return Err(OpenError::Newer(path.to_path_buf(), found.trim().to_string()));
+        }
         Ok(_) => return Err(OpenError::Foreign(path.to_path_buf())),
         Err(_) => {
             let mut entries = fs::read_dir(path).map_err(io)?;
@@ -27,7 +29,8 @@ pub fn open(path: &Path) -> Result<File, OpenError> {
             }
         }
     }
-    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("LOCK")).map_err(io)?;
+    let lock =
+        OpenOptions::new().create(true).truncate(false).write(true).open(path.join("LOCK")).map_err(io)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.to_path_buf())),

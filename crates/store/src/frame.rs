@@ -26,7 +26,11 @@ pub struct Change {
 /// What stands at a place in the log.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Read {
-    Frame { seq: u64, changes: Vec<Change>, size: usize },
+    Frame {
+        seq: u64,
+        changes: Vec<Change>,
+        size: usize,
+    },
     /// Nothing was written here.
     End,
     /// Something was, but not a whole frame.
@@ -61,7 +65,9 @@ pub fn read(bytes: &[u8]) -> Read {
     if length == 0 && sum == 0 {
         return Read::End;
     }
-    let Some(body) = bytes.get(HEAD..HEAD + length).filter(|body| body.len() >= BODY_HEAD) else { return Read::Torn };
+    let Some(body) = bytes.get(HEAD..HEAD + length).filter(|body| body.len() >= BODY_HEAD) else {
+        return Read::Torn;
+    };
     if crc32c::crc32c(body) != sum || body[0] != VERSION {
         return Read::Torn;
     }

@@ -50,14 +50,28 @@ impl Log {
         let mut paths: Vec<(u64, PathBuf)> = Vec::new();
         for entry in fs::read_dir(folder).map_err(io)? {
             let path = entry.map_err(io)?.path();
-            let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| u64::from_str_radix(stem, 16).ok());
+            let number = path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .and_then(|stem| u64::from_str_radix(stem, 16).ok());
             match number {
                 Some(number) => paths.push((number, path)),
-                None => return Err(OpenError::Damaged { place: path.display().to_string(), what: "it is not a segment of the log".into() }),
+                None => {
+                    return Err(OpenError::Damaged {
+                        place: path.display().to_string(),
+                        what: "it is not a segment of the log".into(),
+                    });
+                }
             }
         }
         paths.sort();
-        let mut log = Log { folder: folder.to_path_buf(), next_number: paths.last().map_or(1, |(number, _)| number + 1), segments: VecDeque::new(), at: 0, end: 0 };
+        let mut log = Log {
+            folder: folder.to_path_buf(),
+            next_number: paths.last().map_or(1, |(number, _)| number + 1),
+            segments: VecDeque::new(),
+            at: 0,
+            end: 0,
+        };
         let newest = paths.len();
         let mut seq = 0;
         for (place, (_, path)) in paths.into_iter().enumerate() {
@@ -66,10 +80,19 @@ impl Log {
         Ok(log)
     }
 
-    fn replay(&mut self, path: &Path, before: u64, newest: bool, apply: &mut impl FnMut(u64, Vec<frame::Change>)) -> Result<u64, OpenError> {
+    fn replay(
+        &mut self,
+        path: &Path,
+        before: u64,
+        newest: bool,
+        apply: &mut impl FnMut(u64, Vec<frame::Change>),
+    ) -> Result<u64, OpenError> {
         let bytes = fs::read(path).map_err(|error| OpenError::Io(path.to_path_buf(), error))?;
         let (mut at, mut last) = (0, before);
-        let damaged = |at: usize, what: &str| OpenError::Damaged { place: format!("{}, byte {at}", path.display()), what: what.to_string() };
+        let damaged = |at: usize, what: &str| OpenError::Damaged {
+            place: format!("{}, byte {at}", path.display()),
+            what: what.to_string(),
+        };
         loop {
             match frame::read(&bytes[at..]) {
                 Read::Frame { seq, changes, size } => {
@@ -80,7 +103,9 @@ impl Log {
                     last = seq;
                     at += size;
                 }
-                Read::End if bytes[at..].iter().any(|byte| *byte != 0) => return Err(damaged(at, "frames follow a gap")),
+                Read::End if bytes[at..].iter().any(|byte| *byte != 0) => {
+                    return Err(damaged(at, "frames follow a gap"));
+                }
                 Read::End => break,
                 Read::Torn if newest && !follows(&bytes[at + 1..], last) => break,
                 Read::Torn => return Err(damaged(at, "a frame is not what was written")),
@@ -101,7 +126,9 @@ impl Log {
         if self.at + size > self.end {
             self.begin_segment(size)?;
         }
-        let Some(segment) = self.segments.back_mut() else { return Err(io::Error::other("the log has no segment")) };
+        let Some(segment) = self.segments.back_mut() else {
+            return Err(io::Error::other("the log has no segment"));
+        };
         segment.last = seq;
         let place = Place { file: segment.file.clone(), offset: self.at };
         self.at += size;
@@ -113,7 +140,11 @@ impl Log {
         let file = OpenOptions::new().create_new(true).read(true).write(true).open(&path)?;
         let size = SEGMENT.max(least);
         let allocated = nix::fcntl::posix_fallocate(&file, 0, i64::try_from(size).unwrap_or(i64::MAX));
-        if let Err(error) = allocated.map_err(io::Error::from).and_then(|()| file.sync_all()).and_then(|()| folder::sync_folder(&self.folder)) {
+        if let Err(error) = allocated
+            .map_err(io::Error::from)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| folder::sync_folder(&self.folder))
+        {
             let _ = fs::remove_file(&path);
             return Err(error);
         }
@@ -126,10 +157,10 @@ impl Log {
     /// Drops the segments of which everything is folded, except the one being written.
     pub fn drop_folded(&mut self, folded: u64) {
         while self.segments.len() > 1 && self.segments.front().is_some_and(|segment| segment.last <= folded) {
-            if let Some(segment) = self.segments.pop_front() {
-                if let Err(error) = fs::remove_file(&segment.path) {
-                    tracing::warn!(path = %segment.path.display(), %error, "a folded segment of the log stays");
-                }
+            if let Some(segment) = self.segments.pop_front()
+                && let Err(error) = fs::remove_file(&segment.path)
+            {
+                tracing::warn!(path = %segment.path.display(), %error, "a folded segment of the log stays");
             }
         }
     }

@@ -1,9 +1,6 @@
 //! What is written and not folded yet, in memory, in the order of its keys.
 
-use std::{
-    collections::BTreeMap,
-    ops::Bound,
-};
+use std::{collections::BTreeMap, ops::Bound};
 
 use bytes::Bytes;
 
@@ -52,7 +49,13 @@ impl Overlay {
     }
 
     /// Up to `most` entries between two bounds, from either end.
-    pub fn take(&self, low: &Bound<FullKey>, high: &Bound<FullKey>, back: bool, most: usize) -> Vec<(FullKey, Entry)> {
+    pub fn take(
+        &self,
+        low: &Bound<FullKey>,
+        high: &Bound<FullKey>,
+        back: bool,
+        most: usize,
+    ) -> Vec<(FullKey, Entry)> {
         let range = self.entries.range::<FullKey, _>((low.as_ref(), high.as_ref()));
         let copy = |(key, entry): (&FullKey, &Entry)| (key.clone(), entry.clone());
         if back { range.rev().take(most).map(copy).collect() } else { range.take(most).map(copy).collect() }
@@ -62,7 +65,11 @@ impl Overlay {
     pub fn foldable(&self, after: Option<&FullKey>, seq: u64, most: usize) -> Vec<(FullKey, Entry)> {
         let low = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.clone()));
         let range = self.entries.range::<FullKey, _>((low.as_ref(), Bound::Unbounded));
-        range.filter(|(_, entry)| entry.seq <= seq).take(most).map(|(key, entry)| (key.clone(), entry.clone())).collect()
+        range
+            .filter(|(_, entry)| entry.seq <= seq)
+            .take(most)
+            .map(|(key, entry)| (key.clone(), entry.clone()))
+            .collect()
     }
 
     /// Forgets entries that are folded and were not written again since.

@@ -19,7 +19,9 @@ impl Partition {
 
     /// The partition of a name, usually an ARN: FNV-1a over its bytes, folded to six bits. It never changes.
     pub fn of(name: &str) -> Partition {
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
         Partition(((hash ^ (hash >> 32)) % 64) as u8)
     }
 }

@@ -93,14 +93,18 @@ pub(crate) struct Writing {
 impl Store {
     /// Opens a data folder, replaying what a crash left in the log.
     pub fn open(options: Options) -> Result<Store, OpenError> {
-        let Some(path) = options.folder else { return Ok(Store(Arc::new(Inner::new(None, None, None, Overlay::default(), 1)))) };
+        let Some(path) = options.folder else {
+            return Ok(Store(Arc::new(Inner::new(None, None, None, Overlay::default(), 1))));
+        };
         let lock = folder::open(&path)?;
         let (backing, folded) = Backing::open(&path.join("store.redb"))?;
         let (mut overlay, mut last) = (Overlay::default(), folded);
         let log = Log::open(&path.join("log"), |seq, changes| {
             last = last.max(seq);
             if seq > folded {
-                changes.into_iter().for_each(|change| overlay.apply(full_key(change.partition, change.table, &change.key), seq, change.value));
+                changes.into_iter().for_each(|change| {
+                    overlay.apply(full_key(change.partition, change.table, &change.key), seq, change.value)
+                });
             }
         })?;
         let inner = Arc::new(Inner::new(Some(lock), Some(backing), Some(log), overlay, last + 1));
@@ -158,7 +162,12 @@ impl Store {
         Durable::new(seq.0, self.0.progress.clone())
     }
 
-    pub fn get<K: Key, V: DeserializeOwned>(&self, table: &Table<K, V>, partition: Partition, key: &K) -> Result<Option<Found<V>>, Damaged> {
+    pub fn get<K: Key, V: DeserializeOwned>(
+        &self,
+        table: &Table<K, V>,
+        partition: Partition,
+        key: &K,
+    ) -> Result<Option<Found<V>>, Damaged> {
         let Some(number) = self.0.number_of(table.name) else { return Ok(None) };
         let full = full(partition, number, key);
         let over = self.0.overlay.read().get(&full).cloned();
@@ -171,26 +180,57 @@ impl Store {
     }
 
     /// Calls `each` with the rows of a range in the order of their keys until it breaks.
-    pub fn scan<K: Key, V: DeserializeOwned>(&self, table: &Table<K, V>, partition: Partition, range: impl RangeBounds<K>, each: impl FnMut(K, V) -> ControlFlow<()>) -> Result<(), Damaged> {
+    pub fn scan<K: Key, V: DeserializeOwned>(
+        &self,
+        table: &Table<K, V>,
+        partition: Partition,
+        range: impl RangeBounds<K>,
+        each: impl FnMut(K, V) -> ControlFlow<()>,
+    ) -> Result<(), Damaged> {
         self.scan_seen(table, partition, range, each).map(drop)
     }
 
     /// As [`Store::scan`], from the end of the range.
-    pub fn scan_back<K: Key, V: DeserializeOwned>(&self, table: &Table<K, V>, partition: Partition, range: impl RangeBounds<K>, each: impl FnMut(K, V) -> ControlFlow<()>) -> Result<(), Damaged> {
+    pub fn scan_back<K: Key, V: DeserializeOwned>(
+        &self,
+        table: &Table<K, V>,
+        partition: Partition,
+        range: impl RangeBounds<K>,
+        each: impl FnMut(K, V) -> ControlFlow<()>,
+    ) -> Result<(), Damaged> {
         self.scan_back_seen(table, partition, range, each).map(drop)
     }
 
     /// As [`Store::scan`]; gives the sequence that must be durable before the rows may be shown.
-    pub fn scan_seen<K: Key, V: DeserializeOwned>(&self, table: &Table<K, V>, partition: Partition, range: impl RangeBounds<K>, each: impl FnMut(K, V) -> ControlFlow<()>) -> Result<Seq, Damaged> {
+    pub fn scan_seen<K: Key, V: DeserializeOwned>(
+        &self,
+        table: &Table<K, V>,
+        partition: Partition,
+        range: impl RangeBounds<K>,
+        each: impl FnMut(K, V) -> ControlFlow<()>,
+    ) -> Result<Seq, Damaged> {
         self.walk(table, partition, range, false, each)
     }
 
     /// As [`Store::scan_seen`], from the end of the range.
-    pub fn scan_back_seen<K: Key, V: DeserializeOwned>(&self, table: &Table<K, V>, partition: Partition, range: impl RangeBounds<K>, each: impl FnMut(K, V) -> ControlFlow<()>) -> Result<Seq, Damaged> {
+    pub fn scan_back_seen<K: Key, V: DeserializeOwned>(
+        &self,
+        table: &Table<K, V>,
+        partition: Partition,
+        range: impl RangeBounds<K>,
+        each: impl FnMut(K, V) -> ControlFlow<()>,
+    ) -> Result<Seq, Damaged> {
         self.walk(table, partition, range, true, each)
     }
 
-    fn walk<K: Key, V: DeserializeOwned>(&self, table: &Table<K, V>, partition: Partition, range: impl RangeBounds<K>, back: bool, mut each: impl FnMut(K, V) -> ControlFlow<()>) -> Result<Seq, Damaged> {
+    fn walk<K: Key, V: DeserializeOwned>(
+        &self,
+        table: &Table<K, V>,
+        partition: Partition,
+        range: impl RangeBounds<K>,
+        back: bool,
+        mut each: impl FnMut(K, V) -> ControlFlow<()>,
+    ) -> Result<Seq, Damaged> {
         let Some(number) = self.0.number_of(table.name) else { return Ok(Seq::ZERO) };
         let low = match range.start_bound() {
             Bound::Included(key) => Bound::Included(full(partition, number, key)),
@@ -211,7 +251,11 @@ impl Store {
     }
 
     /// All rows of a table in a partition.
-    pub fn all<K: Key, V: DeserializeOwned>(&self, table: &Table<K, V>, partition: Partition) -> Result<Vec<(K, V)>, Damaged> {
+    pub fn all<K: Key, V: DeserializeOwned>(
+        &self,
+        table: &Table<K, V>,
+        partition: Partition,
+    ) -> Result<Vec<(K, V)>, Damaged> {
         let mut rows = Vec::new();
         self.scan(table, partition, .., |key, value| {
             rows.push((key, value));
@@ -220,7 +264,11 @@ impl Store {
         Ok(rows)
     }
 
-    pub fn first_key<K: Key, V: DeserializeOwned>(&self, table: &Table<K, V>, partition: Partition) -> Result<Option<K>, Damaged> {
+    pub fn first_key<K: Key, V: DeserializeOwned>(
+        &self,
+        table: &Table<K, V>,
+        partition: Partition,
+    ) -> Result<Option<K>, Damaged> {
         let mut first = None;
         self.scan(table, partition, .., |key, _| {
             first = Some(key);
@@ -229,7 +277,11 @@ impl Store {
         Ok(first)
     }
 
-    pub fn last_key<K: Key, V: DeserializeOwned>(&self, table: &Table<K, V>, partition: Partition) -> Result<Option<K>, Damaged> {
+    pub fn last_key<K: Key, V: DeserializeOwned>(
+        &self,
+        table: &Table<K, V>,
+        partition: Partition,
+    ) -> Result<Option<K>, Damaged> {
         let mut last = None;
         self.scan_back(table, partition, .., |key, _| {
             last = Some(key);
@@ -273,7 +325,13 @@ impl Store {
 }
 
 impl Inner {
-    fn new(lock: Option<File>, backing: Option<Backing>, log: Option<Log>, overlay: Overlay, next: u64) -> Inner {
+    fn new(
+        lock: Option<File>,
+        backing: Option<Backing>,
+        log: Option<Log>,
+        overlay: Overlay,
+        next: u64,
+    ) -> Inner {
         Inner {
             overlay: RwLock::new(overlay),
             backing,
@@ -290,7 +348,8 @@ impl Inner {
 
     /// Starts the committer and the thread that folds.
     fn begin(this: &Arc<Inner>) {
-        let (queue, progress, signal, weak) = (this.queue.clone(), this.progress.clone(), this.signal.clone(), Arc::downgrade(this));
+        let (queue, progress, signal, weak) =
+            (this.queue.clone(), this.progress.clone(), this.signal.clone(), Arc::downgrade(this));
         let commit = std::thread::spawn(move || {
             committer::run(&queue, &progress, || {
                 if weak.upgrade().is_some_and(|store| store.overlay.read().bytes() > FOLD_AT) {
@@ -304,7 +363,8 @@ impl Inner {
     }
 
     fn load_catalog(&self) -> Result<(), Damaged> {
-        let (low, high) = (Bound::Included(full_key(0, CATALOG, &[])), Bound::Excluded(full_key(0, CATALOG + 1, &[])));
+        let (low, high) =
+            (Bound::Included(full_key(0, CATALOG, &[])), Bound::Excluded(full_key(0, CATALOG + 1, &[])));
         let mut tables = HashMap::new();
         scan::scan(self, low, high, false, |key, value| {
             let broken = || Damaged("the names of tables are not what was written".into());
@@ -324,7 +384,11 @@ impl Inner {
     /// The batch with numbers for its tables, and the names seen for the first time: they get their number in the same
     /// frame, and are known once that is taken. The caller holds the lock that orders the log.
     fn numbered(&self, batch: Batch) -> Result<(Vec<Change>, HashMap<String, u16>), Refused> {
-        let size: usize = batch.effects.iter().map(|effect| effect.key.len() + effect.value.as_ref().map_or(0, Bytes::len)).sum();
+        let size: usize = batch
+            .effects
+            .iter()
+            .map(|effect| effect.key.len() + effect.value.as_ref().map_or(0, Bytes::len))
+            .sum();
         if size > MOST_BATCH {
             return Err(Refused::TooLarge(size));
         }
@@ -336,7 +400,12 @@ impl Inner {
             let table = known.unwrap_or_else(|| {
                 let number = u16::try_from(tables.len() + fresh.len() + 1).unwrap_or(u16::MAX);
                 let value = Some(Bytes::copy_from_slice(&number.to_le_bytes()));
-                changes.push(Change { partition: 0, table: CATALOG, key: effect.table.as_bytes().to_vec(), value });
+                changes.push(Change {
+                    partition: 0,
+                    table: CATALOG,
+                    key: effect.table.as_bytes().to_vec(),
+                    value,
+                });
                 fresh.insert(effect.table.to_string(), number);
                 number
             });

@@ -33,7 +33,8 @@ fn get(store: &Store, key: u64) -> Option<String> {
 }
 
 fn last_segment(folder: &Path) -> std::path::PathBuf {
-    let mut segments: Vec<_> = fs::read_dir(folder.join("log")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut segments: Vec<_> =
+        fs::read_dir(folder.join("log")).unwrap().map(|entry| entry.unwrap().path()).collect();
     segments.sort();
     segments.pop().unwrap()
 }
@@ -74,7 +75,11 @@ async fn a_torn_last_frame_is_cut_wherever_it_tore() {
         fs::write(copy.path().join("log").join(segment.file_name().unwrap()), cut).unwrap();
         for again in 0..2 {
             let store = open(copy.path());
-            assert_eq!((get(&store, 1).as_deref(), get(&store, 2)), (Some("one"), None), "torn at {torn}, opened {again} times before");
+            assert_eq!(
+                (get(&store, 1).as_deref(), get(&store, 2)),
+                (Some("one"), None),
+                "torn at {torn}, opened {again} times before"
+            );
             put(&store, 3, "three").await;
             assert_eq!(get(&store, 3).as_deref(), Some("three"));
         }
@@ -142,7 +147,9 @@ fn acknowledged_rows_survive_kill_9() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        acknowledged.extend(lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("ack ")?.parse::<u64>().ok()));
+        acknowledged.extend(
+            lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("ack ")?.parse::<u64>().ok()),
+        );
         let store = open(folder.path());
         for number in &acknowledged {
             assert_eq!(get(&store, *number), Some(format!("row {number}")), "round {round}");
@@ -154,7 +161,6 @@ fn acknowledged_rows_survive_kill_9() {
         }
     }
 }
-
 
 fn commit_for_ever(folder: &Path) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

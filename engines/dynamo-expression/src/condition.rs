@@ -56,7 +56,9 @@ impl Condition {
             Condition::And(a, b) => a.holds(item) && b.holds(item),
             Condition::Or(a, b) => a.holds(item) || b.holds(item),
             Condition::Not(inner) => !inner.holds(item),
-            Condition::Compare(comparison, a, b) => compare(*comparison, a.of(item).as_deref(), b.of(item).as_deref()),
+            Condition::Compare(comparison, a, b) => {
+                compare(*comparison, a.of(item).as_deref(), b.of(item).as_deref())
+            }
             Condition::Between(value, low, high) => {
                 let value = value.of(item);
                 compare(Comparison::GreaterOrEqual, value.as_deref(), low.of(item).as_deref())
@@ -69,15 +71,23 @@ impl Condition {
             Condition::Exists(path) => path.get(item).is_some(),
             Condition::NotExists(path) => path.get(item).is_none(),
             Condition::Type(path, name) => path.get(item).is_some_and(|value| value.type_name() == name),
-            Condition::BeginsWith(value, prefix) => match (value.of(item).as_deref(), prefix.of(item).as_deref()) {
-                (Some(AttributeValue::S(text)), Some(AttributeValue::S(prefix))) => text.starts_with(prefix.as_str()),
-                (Some(AttributeValue::B(bytes)), Some(AttributeValue::B(prefix))) => bytes.starts_with(prefix),
-                _ => false,
-            },
-            Condition::Contains(value, wanted) => match (value.of(item).as_deref(), wanted.of(item).as_deref()) {
-                (Some(value), Some(wanted)) => contains(value, wanted),
-                _ => false,
-            },
+            Condition::BeginsWith(value, prefix) => {
+                match (value.of(item).as_deref(), prefix.of(item).as_deref()) {
+                    (Some(AttributeValue::S(text)), Some(AttributeValue::S(prefix))) => {
+                        text.starts_with(prefix.as_str())
+                    }
+                    (Some(AttributeValue::B(bytes)), Some(AttributeValue::B(prefix))) => {
+                        bytes.starts_with(prefix)
+                    }
+                    _ => false,
+                }
+            }
+            Condition::Contains(value, wanted) => {
+                match (value.of(item).as_deref(), wanted.of(item).as_deref()) {
+                    (Some(value), Some(wanted)) => contains(value, wanted),
+                    _ => false,
+                }
+            }
         }
     }
 
@@ -113,7 +123,9 @@ impl Condition {
                 of(value);
                 list.iter().for_each(of);
             }
-            Condition::Exists(path) | Condition::NotExists(path) | Condition::Type(path, _) => roots.push(&path.root),
+            Condition::Exists(path) | Condition::NotExists(path) | Condition::Type(path, _) => {
+                roots.push(&path.root)
+            }
         }
     }
 }
@@ -146,7 +158,9 @@ pub fn order(a: &AttributeValue, b: &AttributeValue) -> Option<Ordering> {
 fn contains(value: &AttributeValue, wanted: &AttributeValue) -> bool {
     match (value, wanted) {
         (AttributeValue::S(text), AttributeValue::S(part)) => text.contains(part.as_str()),
-        (AttributeValue::B(bytes), AttributeValue::B(part)) => part.is_empty() || bytes.windows(part.len()).any(|window| window == part),
+        (AttributeValue::B(bytes), AttributeValue::B(part)) => {
+            part.is_empty() || bytes.windows(part.len()).any(|window| window == part)
+        }
         (AttributeValue::Ss(set), AttributeValue::S(one)) => set.contains(one),
         (AttributeValue::Ns(set), AttributeValue::N(one)) => set.contains(one),
         (AttributeValue::Bs(set), AttributeValue::B(one)) => set.contains(one),
@@ -203,10 +217,16 @@ impl Parser<'_, '_> {
         self.comparison()
     }
 
-    fn deeper(&mut self, parse: impl FnOnce(&mut Self) -> Result<Condition, Invalid>) -> Result<Condition, Invalid> {
+    fn deeper(
+        &mut self,
+        parse: impl FnOnce(&mut Self) -> Result<Condition, Invalid>,
+    ) -> Result<Condition, Invalid> {
         self.depth += 1;
         if self.depth > MOST_DEPTH {
-            return Err(Invalid::new(format!("Invalid {}: The expression has too many nesting levels", self.kind)));
+            return Err(Invalid::new(format!(
+                "Invalid {}: The expression has too many nesting levels",
+                self.kind
+            )));
         }
         let parsed = parse(self);
         self.depth -= 1;
@@ -241,7 +261,10 @@ impl Parser<'_, '_> {
             }
             self.lexer.expect(kind, ")")?;
             if list.len() > MOST_IN {
-                return Err(Invalid::new(format!("Invalid {kind}: The IN operator is provided with too many operands; number of operands: {}", list.len())));
+                return Err(Invalid::new(format!(
+                    "Invalid {kind}: The IN operator is provided with too many operands; number of operands: {}",
+                    list.len()
+                )));
             }
             return Ok(Condition::In(left, list));
         }
@@ -256,10 +279,13 @@ impl Parser<'_, '_> {
         };
         self.lexer.next(kind)?;
         let right = self.operand()?;
-        if let (Operand::Path(a), Operand::Path(b)) = (&left, &right) {
-            if a == b {
-                return Err(Invalid::new(format!("Invalid {kind}: The first operand must be distinct from the remaining operands for this operator or function; operator: {sign}, first operand: {}", a.listed())));
-            }
+        if let (Operand::Path(a), Operand::Path(b)) = (&left, &right)
+            && a == b
+        {
+            return Err(Invalid::new(format!(
+                "Invalid {kind}: The first operand must be distinct from the remaining operands for this operator or function; operator: {sign}, first operand: {}",
+                a.listed()
+            )));
         }
         if !matches!(comparison, Comparison::Equal | Comparison::NotEqual) {
             self.check_operand(sign, &left, &["S", "N", "B"])?;
@@ -273,8 +299,22 @@ impl Parser<'_, '_> {
         self.check_operand("BETWEEN", high, &["S", "N", "B"])?;
         let (Operand::Value(a), Operand::Value(b)) = (low, high) else { return Ok(()) };
         match order(a, b) {
-            None => Err(Invalid::new(format!("Invalid {}: The BETWEEN operator requires same data type for lower and upper bounds; lower bound operand: AttributeValue: {{{}:{}}}, upper bound operand: AttributeValue: {{{}:{}}}", self.kind, a.type_name(), shown(a), b.type_name(), shown(b)))),
-            Some(Ordering::Greater) => Err(Invalid::new(format!("Invalid {}: The BETWEEN operator requires upper bound to be greater than or equal to lower bound; lower bound operand: AttributeValue: {{{}:{}}}, upper bound operand: AttributeValue: {{{}:{}}}", self.kind, a.type_name(), shown(a), b.type_name(), shown(b)))),
+            None => Err(Invalid::new(format!(
+                "Invalid {}: The BETWEEN operator requires same data type for lower and upper bounds; lower bound operand: AttributeValue: {{{}:{}}}, upper bound operand: AttributeValue: {{{}:{}}}",
+                self.kind,
+                a.type_name(),
+                shown(a),
+                b.type_name(),
+                shown(b)
+            ))),
+            Some(Ordering::Greater) => Err(Invalid::new(format!(
+                "Invalid {}: The BETWEEN operator requires upper bound to be greater than or equal to lower bound; lower bound operand: AttributeValue: {{{}:{}}}, upper bound operand: AttributeValue: {{{}:{}}}",
+                self.kind,
+                a.type_name(),
+                shown(a),
+                b.type_name(),
+                shown(b)
+            ))),
             Some(_) => Ok(()),
         }
     }
@@ -292,22 +332,34 @@ impl Parser<'_, '_> {
     fn operand(&mut self) -> Result<Operand, Invalid> {
         match self.operand_or_function()? {
             Parsed::Operand(operand) => Ok(operand),
-            Parsed::Condition(_) => Err(Invalid::new(format!("Invalid {}: The function is not allowed to be used this way in an expression", self.kind))),
+            Parsed::Condition(_) => Err(Invalid::new(format!(
+                "Invalid {}: The function is not allowed to be used this way in an expression",
+                self.kind
+            ))),
         }
     }
 
     fn operand_or_function(&mut self) -> Result<Parsed, Invalid> {
         let kind = self.kind;
-        let Token::Word(word) = self.lexer.peek() else { return Ok(Parsed::Operand(Operand::parse(&mut self.lexer, self.scope, kind)?)) };
-        const FUNCTIONS: [&str; 6] = ["attribute_exists", "attribute_not_exists", "attribute_type", "begins_with", "contains", "size"];
+        let Token::Word(word) = self.lexer.peek() else {
+            return Ok(Parsed::Operand(Operand::parse(&mut self.lexer, self.scope, kind)?));
+        };
+        const FUNCTIONS: [&str; 6] =
+            ["attribute_exists", "attribute_not_exists", "attribute_type", "begins_with", "contains", "size"];
         if !FUNCTIONS.contains(&word) {
-            let operand = if crate::update::FUNCTIONS.contains(&word) { None } else { Some(Operand::parse(&mut self.lexer, self.scope, kind)?) };
+            let operand = if crate::update::FUNCTIONS.contains(&word) {
+                None
+            } else {
+                Some(Operand::parse(&mut self.lexer, self.scope, kind)?)
+            };
             return match operand {
                 Some(_) if self.lexer.at_sign("(") => {
                     Err(Invalid::new(format!("Invalid {kind}: Invalid function name; function: {word}")))
                 }
                 Some(operand) => Ok(Parsed::Operand(operand)),
-                None => Err(Invalid::new(format!("Invalid {kind}: The function is not allowed in a condition expression; function: {word}"))),
+                None => Err(Invalid::new(format!(
+                    "Invalid {kind}: The function is not allowed in a condition expression; function: {word}"
+                ))),
             };
         }
         self.lexer.next(kind)?;
@@ -325,13 +377,20 @@ impl Parser<'_, '_> {
         let kind = self.kind;
         let wanted = if matches!(word, "attribute_exists" | "attribute_not_exists" | "size") { 1 } else { 2 };
         if operands.len() != wanted {
-            return Err(Invalid::new(format!("Invalid {kind}: Incorrect number of operands for operator or function; operator or function: {word}, number of operands: {}", operands.len())));
+            return Err(Invalid::new(format!(
+                "Invalid {kind}: Incorrect number of operands for operator or function; operator or function: {word}, number of operands: {}",
+                operands.len()
+            )));
         }
         let mut operands = operands.into_iter();
-        let (Some(first), second) = (operands.next(), operands.next()) else { return Err(Invalid::new(format!("Invalid {kind}: Syntax error"))) };
+        let (Some(first), second) = (operands.next(), operands.next()) else {
+            return Err(Invalid::new(format!("Invalid {kind}: Syntax error")));
+        };
         let path = |operand: Operand| match operand {
             Operand::Path(path) => Ok(path),
-            _ => Err(Invalid::new(format!("Invalid {kind}: Operator or function requires a document path; operator or function: {word}"))),
+            _ => Err(Invalid::new(format!(
+                "Invalid {kind}: Operator or function requires a document path; operator or function: {word}"
+            ))),
         };
         Ok(match (word, second) {
             ("attribute_exists", _) => Parsed::Condition(Condition::Exists(path(first)?)),
@@ -339,13 +398,17 @@ impl Parser<'_, '_> {
             ("size", _) => Parsed::Operand(Operand::Size(path(first)?)),
             ("attribute_type", Some(Operand::Value(AttributeValue::S(name)))) => {
                 if !["S", "N", "B", "BOOL", "NULL", "SS", "NS", "BS", "L", "M"].contains(&name.as_str()) {
-                    return Err(Invalid::new(format!("Invalid {kind}: Invalid attribute type name found; type: {name}, valid types: {{B,NULL,SS,BOOL,L,BS,N,NS,S,M}}")));
+                    return Err(Invalid::new(format!(
+                        "Invalid {kind}: Invalid attribute type name found; type: {name}, valid types: {{B,NULL,SS,BOOL,L,BS,N,NS,S,M}}"
+                    )));
                 }
                 Parsed::Condition(Condition::Type(path(first)?, name))
             }
             ("attribute_type", second) => {
                 let name = second.and_then(|operand| operand.known_type()).unwrap_or("M");
-                return Err(Invalid::new(format!("Invalid {kind}: Incorrect operand type for operator or function; operator or function: attribute_type, operand type: {name}")));
+                return Err(Invalid::new(format!(
+                    "Invalid {kind}: Incorrect operand type for operator or function; operator or function: attribute_type, operand type: {name}"
+                )));
             }
             ("begins_with", Some(prefix)) => {
                 self.check_operand("begins_with", &first, &["S", "B"])?;
@@ -360,7 +423,10 @@ impl Parser<'_, '_> {
     fn count(&mut self) -> Result<(), Invalid> {
         self.operators += 1;
         if self.operators > MOST_OPERATORS {
-            return Err(Invalid::new(format!("Invalid {}: The expression contains too many operators or functions", self.kind)));
+            return Err(Invalid::new(format!(
+                "Invalid {}: The expression contains too many operators or functions",
+                self.kind
+            )));
         }
         Ok(())
     }

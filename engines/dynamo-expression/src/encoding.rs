@@ -189,7 +189,8 @@ mod tests {
             any::<bool>().prop_map(AttributeValue::Bool),
             Just(AttributeValue::Null),
             proptest::collection::vec(any::<u8>(), 0..9).prop_map(|b| AttributeValue::B(b.into())),
-            proptest::collection::btree_set("[a-z]{1,4}", 1..4).prop_map(|s| AttributeValue::Ss(s.into_iter().collect())),
+            proptest::collection::btree_set("[a-z]{1,4}", 1..4)
+                .prop_map(|s| AttributeValue::Ss(s.into_iter().collect())),
         ];
         leaf.prop_recursive(3, 24, 4, |inner| {
             prop_oneof![

@@ -28,19 +28,30 @@ pub enum RangeCondition {
 
 impl KeyCondition {
     /// Parses a key condition against a table's or index's key names.
-    pub fn parse(text: &str, scope: &Scope<'_>, hash_name: &str, range_name: Option<&str>) -> Result<KeyCondition, Invalid> {
+    pub fn parse(
+        text: &str,
+        scope: &Scope<'_>,
+        hash_name: &str,
+        range_name: Option<&str>,
+    ) -> Result<KeyCondition, Invalid> {
         let condition = Condition::parse(KIND, text, scope)?;
         let mut parts = Vec::new();
         flatten(condition, &mut parts)?;
         KeyCondition::of_parts(parts, hash_name, range_name)
     }
 
-    fn of_parts(parts: Vec<Condition>, hash_name: &str, range_name: Option<&str>) -> Result<KeyCondition, Invalid> {
+    fn of_parts(
+        parts: Vec<Condition>,
+        hash_name: &str,
+        range_name: Option<&str>,
+    ) -> Result<KeyCondition, Invalid> {
         let (mut hash, mut range) = (None, None);
         for part in parts {
             let (name, bound) = bound(part)?;
             if name == hash_name {
-                let RangeCondition::Equal(value) = bound else { return Err(Invalid::new("Query key condition not supported")) };
+                let RangeCondition::Equal(value) = bound else {
+                    return Err(Invalid::new("Query key condition not supported"));
+                };
                 if hash.replace(value).is_some() {
                     return Err(Invalid::new(format!("{KIND}s must only contain one condition per key")));
                 }
@@ -49,10 +60,14 @@ impl KeyCondition {
                     return Err(Invalid::new(format!("{KIND}s must only contain one condition per key")));
                 }
             } else {
-                return Err(Invalid::new(format!("Query condition missed key schema element: {}", range_name.filter(|_| hash.is_some()).unwrap_or(hash_name))));
+                return Err(Invalid::new(format!(
+                    "Query condition missed key schema element: {}",
+                    range_name.filter(|_| hash.is_some()).unwrap_or(hash_name)
+                )));
             }
         }
-        let hash = hash.ok_or_else(|| Invalid::new(format!("Query condition missed key schema element: {hash_name}")))?;
+        let hash = hash
+            .ok_or_else(|| Invalid::new(format!("Query condition missed key schema element: {hash_name}")))?;
         Ok(KeyCondition { hash, range })
     }
 }
@@ -61,7 +76,9 @@ impl RangeCondition {
     /// Whether a range key is within.
     pub fn holds(&self, value: &AttributeValue) -> bool {
         use std::cmp::Ordering::{Equal, Greater, Less};
-        let is = |other: &AttributeValue, wanted: &[std::cmp::Ordering]| order(value, other).is_some_and(|found| wanted.contains(&found));
+        let is = |other: &AttributeValue, wanted: &[std::cmp::Ordering]| {
+            order(value, other).is_some_and(|found| wanted.contains(&found))
+        };
         match self {
             RangeCondition::Equal(other) => is(other, &[Equal]),
             RangeCondition::Less(other) => is(other, &[Less]),
@@ -80,7 +97,12 @@ impl RangeCondition {
     /// The values it names, to be checked against the key's type.
     pub fn values(&self) -> Vec<&AttributeValue> {
         match self {
-            RangeCondition::Equal(v) | RangeCondition::Less(v) | RangeCondition::LessOrEqual(v) | RangeCondition::Greater(v) | RangeCondition::GreaterOrEqual(v) | RangeCondition::BeginsWith(v) => vec![v],
+            RangeCondition::Equal(v)
+            | RangeCondition::Less(v)
+            | RangeCondition::LessOrEqual(v)
+            | RangeCondition::Greater(v)
+            | RangeCondition::GreaterOrEqual(v)
+            | RangeCondition::BeginsWith(v) => vec![v],
             RangeCondition::Between(low, high) => vec![low, high],
         }
     }
@@ -95,11 +117,17 @@ fn flatten(condition: Condition, parts: &mut Vec<Condition>) -> Result<(), Inval
         Condition::Or(..) => Err(Invalid::new(format!("Invalid operator used in {KIND}: OR"))),
         Condition::Not(..) => Err(Invalid::new(format!("Invalid operator used in {KIND}: NOT"))),
         Condition::In(..) => Err(Invalid::new(format!("Invalid operator used in {KIND}: IN"))),
-        Condition::Exists(_) => Err(Invalid::new(format!("Invalid operator used in {KIND}: attribute_exists"))),
-        Condition::NotExists(_) => Err(Invalid::new(format!("Invalid operator used in {KIND}: attribute_not_exists"))),
+        Condition::Exists(_) => {
+            Err(Invalid::new(format!("Invalid operator used in {KIND}: attribute_exists")))
+        }
+        Condition::NotExists(_) => {
+            Err(Invalid::new(format!("Invalid operator used in {KIND}: attribute_not_exists")))
+        }
         Condition::Type(..) => Err(Invalid::new(format!("Invalid operator used in {KIND}: attribute_type"))),
         Condition::Contains(..) => Err(Invalid::new(format!("Invalid operator used in {KIND}: contains"))),
-        Condition::Compare(Comparison::NotEqual, ..) => Err(Invalid::new(format!("Invalid operator used in {KIND}: <>"))),
+        Condition::Compare(Comparison::NotEqual, ..) => {
+            Err(Invalid::new(format!("Invalid operator used in {KIND}: <>")))
+        }
         other => {
             parts.push(other);
             Ok(())
@@ -109,7 +137,9 @@ fn flatten(condition: Condition, parts: &mut Vec<Condition>) -> Result<(), Inval
 
 /// The attribute and bound of one part. The attribute may stand on either side.
 fn bound(part: Condition) -> Result<(String, RangeCondition), Invalid> {
-    let unsupported = || Invalid::new(format!("Invalid condition in {KIND}: Multiple attribute names used in one condition"));
+    let unsupported = || {
+        Invalid::new(format!("Invalid condition in {KIND}: Multiple attribute names used in one condition"))
+    };
     let value = |operand: Operand| match operand {
         Operand::Value(value) => Ok(value),
         _ => Err(unsupported()),
@@ -121,20 +151,29 @@ fn bound(part: Condition) -> Result<(String, RangeCondition), Invalid> {
     };
     Ok(match part {
         Condition::Compare(comparison, left, right) => {
-            let (operand, other, turned) = if left.as_path().is_some() { (left, right, false) } else { (right, left, true) };
+            let (operand, other, turned) =
+                if left.as_path().is_some() { (left, right, false) } else { (right, left, true) };
             let (name, value) = (name(&operand)?, value(other)?);
             let bound = match (comparison, turned) {
                 (Comparison::Equal, _) => RangeCondition::Equal(value),
                 (Comparison::Less, false) | (Comparison::Greater, true) => RangeCondition::Less(value),
-                (Comparison::LessOrEqual, false) | (Comparison::GreaterOrEqual, true) => RangeCondition::LessOrEqual(value),
+                (Comparison::LessOrEqual, false) | (Comparison::GreaterOrEqual, true) => {
+                    RangeCondition::LessOrEqual(value)
+                }
                 (Comparison::Greater, false) | (Comparison::Less, true) => RangeCondition::Greater(value),
-                (Comparison::GreaterOrEqual, false) | (Comparison::LessOrEqual, true) => RangeCondition::GreaterOrEqual(value),
+                (Comparison::GreaterOrEqual, false) | (Comparison::LessOrEqual, true) => {
+                    RangeCondition::GreaterOrEqual(value)
+                }
                 (Comparison::NotEqual, _) => return Err(unsupported()),
             };
             (name, bound)
         }
-        Condition::Between(operand, low, high) => (name(&operand)?, RangeCondition::Between(value(low)?, value(high)?)),
-        Condition::BeginsWith(operand, prefix) => (name(&operand)?, RangeCondition::BeginsWith(value(prefix)?)),
+        Condition::Between(operand, low, high) => {
+            (name(&operand)?, RangeCondition::Between(value(low)?, value(high)?))
+        }
+        Condition::BeginsWith(operand, prefix) => {
+            (name(&operand)?, RangeCondition::BeginsWith(value(prefix)?))
+        }
         _ => return Err(Invalid::new("Query key condition not supported")),
     })
 }

@@ -38,7 +38,10 @@ impl<'a> Lexer<'a> {
             return Err(Invalid::new(format!("Invalid {kind}: The expression can not be empty;")));
         }
         if text.len() > MOST_LENGTH {
-            return Err(Invalid::new(format!("Invalid {kind}: Expression size has exceeded the maximum allowed size; expression size: {}", text.len())));
+            return Err(Invalid::new(format!(
+                "Invalid {kind}: Expression size has exceeded the maximum allowed size; expression size: {}",
+                text.len()
+            )));
         }
         let mut lexer = Lexer { text, begins: 0, ends: 0, ahead: Token::End, before: 0 };
         lexer.advance(kind)?;
@@ -97,7 +100,9 @@ impl<'a> Lexer<'a> {
         self.begins = self.ends + skipped;
         let rest = &self.text[self.begins..];
         let bytes = rest.as_bytes();
-        let run = |from: usize, allowed: fn(u8) -> bool| from + bytes[from..].iter().take_while(|b| allowed(**b)).count();
+        let run = |from: usize, allowed: fn(u8) -> bool| {
+            from + bytes[from..].iter().take_while(|b| allowed(**b)).count()
+        };
         let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
         let (length, make): (usize, fn(&'a str) -> Token<'a>) = match bytes.first() {
             None => (0, |_| Token::End),
@@ -107,7 +112,9 @@ impl<'a> Lexer<'a> {
             Some(b) if b.is_ascii_alphabetic() || *b == b'_' => (run(0, word), Token::Word),
             Some(b'<') if matches!(bytes.get(1), Some(b'>' | b'=')) => (2, Token::Sign),
             Some(b'>') if bytes.get(1) == Some(&b'=') => (2, Token::Sign),
-            Some(b'(' | b')' | b'[' | b']' | b'.' | b',' | b'+' | b'-' | b'=' | b'<' | b'>') => (1, Token::Sign),
+            Some(b'(' | b')' | b'[' | b']' | b'.' | b',' | b'+' | b'-' | b'=' | b'<' | b'>') => {
+                (1, Token::Sign)
+            }
             Some(_) => {
                 let odd = rest.chars().next().map_or(1, char::len_utf8);
                 self.ends = self.begins + odd;

@@ -49,7 +49,8 @@ impl Number {
             return Err(Invalid::new("Attempting to store more than 38 significant digits in a Number"));
         }
         let coefficient = kept.iter().fold(0_u128, |sum, b| sum * 10 + u128::from(b - b'0'));
-        let scale = i64::from(power) - i64::try_from(fraction.len()).map_err(|_| bad())? + i64::try_from(zeros).map_err(|_| bad())?;
+        let scale = i64::from(power) - i64::try_from(fraction.len()).map_err(|_| bad())?
+            + i64::try_from(zeros).map_err(|_| bad())?;
         let exponent = i32::try_from(scale.clamp(-100_000, 100_000)).map_err(|_| bad())?;
         Number { negative, coefficient, exponent }.in_range()
     }
@@ -59,9 +60,13 @@ impl Number {
         if self.coefficient == 0 {
             Ok(Number::ZERO)
         } else if leading > MOST {
-            Err(Invalid::new("Number overflow. Attempting to store a number with magnitude larger than supported range"))
+            Err(Invalid::new(
+                "Number overflow. Attempting to store a number with magnitude larger than supported range",
+            ))
         } else if leading < LEAST {
-            Err(Invalid::new("Number underflow. Attempting to store a number with magnitude smaller than supported range"))
+            Err(Invalid::new(
+                "Number underflow. Attempting to store a number with magnitude smaller than supported range",
+            ))
         } else {
             Ok(self)
         }
@@ -91,7 +96,10 @@ impl Number {
         let (high, low) = if self.exponent >= other.exponent { (self, other) } else { (other, self) };
         let shift = u32::try_from(high.exponent - low.exponent).unwrap_or(u32::MAX);
         let precise = || Invalid::new("Attempting to store more than 38 significant digits in a Number");
-        let aligned = 10_u128.checked_pow(shift).and_then(|factor| high.coefficient.checked_mul(factor)).ok_or_else(precise)?;
+        let aligned = 10_u128
+            .checked_pow(shift)
+            .and_then(|factor| high.coefficient.checked_mul(factor))
+            .ok_or_else(precise)?;
         let (negative, coefficient) = if high.negative == low.negative {
             (high.negative, aligned.checked_add(low.coefficient).ok_or_else(precise)?)
         } else if aligned >= low.coefficient {
@@ -111,7 +119,7 @@ impl Number {
         if self.coefficient == 0 {
             return Number::ZERO;
         }
-        while self.coefficient % 10 == 0 {
+        while self.coefficient.is_multiple_of(10) {
             self.coefficient /= 10;
             self.exponent += 1;
         }
@@ -218,7 +226,10 @@ mod tests {
     #[test]
     fn what_is_no_number_is_refused() {
         for text in ["", "abc", "1.2.3", "1e", "--1", "1 ", "0x10", "NaN", "e5", "."] {
-            assert!(Number::parse(text).unwrap_err().0.starts_with("The parameter cannot be converted"), "{text}");
+            assert!(
+                Number::parse(text).unwrap_err().0.starts_with("The parameter cannot be converted"),
+                "{text}"
+            );
         }
         assert!(Number::parse(&"1".repeat(39)).unwrap_err().0.contains("38 significant digits"));
         assert!(Number::parse("1E126").unwrap_err().0.starts_with("Number overflow"));
@@ -228,7 +239,13 @@ mod tests {
 
     #[test]
     fn sums_are_exact() {
-        for (a, b, sum) in [("0.1", "0.2", "0.3"), ("10", "-10", "0"), ("1E20", "1", "100000000000000000001"), ("-1.5", "1", "-0.5"), ("999", "1", "1000")] {
+        for (a, b, sum) in [
+            ("0.1", "0.2", "0.3"),
+            ("10", "-10", "0"),
+            ("1E20", "1", "100000000000000000001"),
+            ("-1.5", "1", "-0.5"),
+            ("999", "1", "1000"),
+        ] {
             assert_eq!(n(a).add(&n(b)).unwrap(), n(sum));
         }
         assert!(n("1E125").add(&n("1E-130")).is_err());

@@ -31,7 +31,11 @@ impl Path {
                 steps.push(Step::Field(name(lexer, scope, kind)?));
             } else if lexer.accept(kind, "[")? {
                 let Token::Index(digits) = lexer.peek() else { return Err(lexer.unexpected(kind)) };
-                let index = digits.parse::<u32>().map_err(|_| Invalid::new(format!("Invalid {kind}: List index is not within the allowable range; index: [{digits}]")))?;
+                let index = digits.parse::<u32>().map_err(|_| {
+                    Invalid::new(format!(
+                        "Invalid {kind}: List index is not within the allowable range; index: [{digits}]"
+                    ))
+                })?;
                 lexer.next(kind)?;
                 lexer.expect(kind, "]")?;
                 steps.push(Step::Index(index as usize));
@@ -39,7 +43,10 @@ impl Path {
                 break;
             }
             if steps.len() > MOST_DEPTH {
-                return Err(Invalid::new(format!("Invalid {kind}: The document path has too many nesting elements; nesting level: {}", steps.len() + 1)));
+                return Err(Invalid::new(format!(
+                    "Invalid {kind}: The document path has too many nesting elements; nesting level: {}",
+                    steps.len() + 1
+                )));
             }
         }
         Ok(Path { root, steps })
@@ -98,9 +105,9 @@ impl fmt::Display for Path {
 
 fn name(lexer: &mut Lexer<'_>, scope: &Scope<'_>, kind: &str) -> Result<String, Invalid> {
     match lexer.peek() {
-        Token::Word(word) if is_reserved(word) => {
-            Err(Invalid::new(format!("Invalid {kind}: Attribute name is a reserved keyword; reserved keyword: {word}")))
-        }
+        Token::Word(word) if is_reserved(word) => Err(Invalid::new(format!(
+            "Invalid {kind}: Attribute name is a reserved keyword; reserved keyword: {word}"
+        ))),
         Token::Word(word) => {
             lexer.next(kind)?;
             Ok(word.to_string())

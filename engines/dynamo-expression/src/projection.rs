@@ -34,7 +34,8 @@ impl Projection {
     pub fn apply(&self, item: &Item) -> Item {
         let mut out = Item::new();
         for (name, value) in item {
-            let mine: Vec<&[Step]> = self.0.iter().filter(|path| path.root == *name).map(|path| path.steps.as_slice()).collect();
+            let mine: Vec<&[Step]> =
+                self.0.iter().filter(|path| path.root == *name).map(|path| path.steps.as_slice()).collect();
             if let Some(kept) = keep(value, &mine) {
                 out.insert(name.clone(), kept);
             }
@@ -52,15 +53,30 @@ fn keep(value: &AttributeValue, paths: &[&[Step]]) -> Option<AttributeValue> {
         return Some(value.clone());
     }
     let below = |wanted: &dyn Fn(&Step) -> bool| -> Vec<&[Step]> {
-        paths.iter().filter_map(|steps| steps.split_first().filter(|(first, _)| wanted(first)).map(|(_, rest)| rest)).collect()
+        paths
+            .iter()
+            .filter_map(|steps| steps.split_first().filter(|(first, _)| wanted(first)).map(|(_, rest)| rest))
+            .collect()
     };
     match value {
         AttributeValue::M(map) => {
-            let kept: Item = map.iter().filter_map(|(name, value)| Some((name.clone(), keep(value, &below(&|step| matches!(step, Step::Field(field) if field == name)))?))).collect();
+            let kept: Item = map
+                .iter()
+                .filter_map(|(name, value)| {
+                    Some((
+                        name.clone(),
+                        keep(value, &below(&|step| matches!(step, Step::Field(field) if field == name)))?,
+                    ))
+                })
+                .collect();
             (!kept.is_empty()).then_some(AttributeValue::M(kept))
         }
         AttributeValue::L(list) => {
-            let kept: Vec<AttributeValue> = list.iter().enumerate().filter_map(|(at, value)| keep(value, &below(&|step| *step == Step::Index(at)))).collect();
+            let kept: Vec<AttributeValue> = list
+                .iter()
+                .enumerate()
+                .filter_map(|(at, value)| keep(value, &below(&|step| *step == Step::Index(at))))
+                .collect();
             (!kept.is_empty()).then_some(AttributeValue::L(kept))
         }
         _ => None,

@@ -17,22 +17,38 @@ pub struct Scope<'a> {
 
 impl<'a> Scope<'a> {
     /// Checks the placeholders themselves.
-    pub fn new(names: Option<&'a BTreeMap<String, String>>, values: Option<&'a BTreeMap<String, AttributeValue>>) -> Result<Scope<'a>, Invalid> {
+    pub fn new(
+        names: Option<&'a BTreeMap<String, String>>,
+        values: Option<&'a BTreeMap<String, AttributeValue>>,
+    ) -> Result<Scope<'a>, Invalid> {
         if names.is_some_and(BTreeMap::is_empty) {
             return Err(Invalid::new("ExpressionAttributeNames must not be empty"));
         }
         if values.is_some_and(BTreeMap::is_empty) {
             return Err(Invalid::new("ExpressionAttributeValues must not be empty"));
         }
-        let well_formed = |key: &str, sign: char| key.strip_prefix(sign).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
+        let well_formed = |key: &str, sign: char| {
+            key.strip_prefix(sign).is_some_and(|rest| {
+                !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            })
+        };
         if let Some(bad) = names.iter().flat_map(|names| names.keys()).find(|key| !well_formed(key, '#')) {
-            return Err(Invalid::new(format!("ExpressionAttributeNames contains invalid key: Syntax error; key: \"{bad}\"")));
+            return Err(Invalid::new(format!(
+                "ExpressionAttributeNames contains invalid key: Syntax error; key: \"{bad}\""
+            )));
         }
         if let Some(bad) = values.iter().flat_map(|values| values.keys()).find(|key| !well_formed(key, ':')) {
-            return Err(Invalid::new(format!("ExpressionAttributeValues contains invalid key: Syntax error; key: \"{bad}\"")));
+            return Err(Invalid::new(format!(
+                "ExpressionAttributeValues contains invalid key: Syntax error; key: \"{bad}\""
+            )));
         }
         for (key, value) in values.into_iter().flatten() {
-            value.check().map_err(|invalid| Invalid::new(format!("ExpressionAttributeValues contains invalid value: {} for key {key}", invalid.0)))?;
+            value.check().map_err(|invalid| {
+                Invalid::new(format!(
+                    "ExpressionAttributeValues contains invalid value: {} for key {key}",
+                    invalid.0
+                ))
+            })?;
         }
         Ok(Scope { names, values, used_names: RefCell::default(), used_values: RefCell::default() })
     }
@@ -53,14 +69,28 @@ impl<'a> Scope<'a> {
 
     /// To be called when all expressions are parsed: placeholders nobody used are refused.
     pub fn finish(&self) -> Result<(), Invalid> {
-        let unused = |all: Vec<&String>, used: &BTreeSet<String>| -> Vec<String> { all.into_iter().filter(|key| !used.contains(*key)).cloned().collect() };
-        let names = unused(self.names.into_iter().flat_map(|names| names.keys()).collect(), &self.used_names.borrow());
+        let unused = |all: Vec<&String>, used: &BTreeSet<String>| -> Vec<String> {
+            all.into_iter().filter(|key| !used.contains(*key)).cloned().collect()
+        };
+        let names = unused(
+            self.names.into_iter().flat_map(|names| names.keys()).collect(),
+            &self.used_names.borrow(),
+        );
         if !names.is_empty() {
-            return Err(Invalid::new(format!("Value provided in ExpressionAttributeNames unused in expressions: keys: {{{}}}", names.join(", "))));
+            return Err(Invalid::new(format!(
+                "Value provided in ExpressionAttributeNames unused in expressions: keys: {{{}}}",
+                names.join(", ")
+            )));
         }
-        let values = unused(self.values.into_iter().flat_map(|values| values.keys()).collect(), &self.used_values.borrow());
+        let values = unused(
+            self.values.into_iter().flat_map(|values| values.keys()).collect(),
+            &self.used_values.borrow(),
+        );
         if !values.is_empty() {
-            return Err(Invalid::new(format!("Value provided in ExpressionAttributeValues unused in expressions: keys: {{{}}}", values.join(", "))));
+            return Err(Invalid::new(format!(
+                "Value provided in ExpressionAttributeValues unused in expressions: keys: {{{}}}",
+                values.join(", ")
+            )));
         }
         Ok(())
     }

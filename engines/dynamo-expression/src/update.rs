@@ -40,7 +40,9 @@ impl Update {
                 return Err(lexer.unexpected(KIND));
             }
             if seen.contains(&clause) {
-                return Err(Invalid::new(format!("Invalid {KIND}: The \"{clause}\" section can only be used once in an update expression;")));
+                return Err(Invalid::new(format!(
+                    "Invalid {KIND}: The \"{clause}\" section can only be used once in an update expression;"
+                )));
             }
             lexer.next(KIND)?;
             loop {
@@ -75,7 +77,9 @@ impl Update {
     /// Every path that is changed.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         let set = self.set.iter().map(|(path, _)| path);
-        set.chain(&self.remove).chain(self.add.iter().map(|(path, _)| path)).chain(self.delete.iter().map(|(path, _)| path))
+        set.chain(&self.remove)
+            .chain(self.add.iter().map(|(path, _)| path))
+            .chain(self.delete.iter().map(|(path, _)| path))
     }
 
     /// The item after the update.
@@ -115,7 +119,12 @@ impl Update {
 }
 
 fn index_order(a: &Path, b: &Path) -> std::cmp::Ordering {
-    let key = |path: &Path| path.steps.iter().map(|step| if let Step::Index(index) = step { *index } else { 0 }).collect::<Vec<_>>();
+    let key = |path: &Path| {
+        path.steps
+            .iter()
+            .map(|step| if let Step::Index(index) = step { *index } else { 0 })
+            .collect::<Vec<_>>()
+    };
     key(a).cmp(&key(b))
 }
 
@@ -128,14 +137,21 @@ fn value(lexer: &mut Lexer<'_>, scope: &Scope<'_>) -> Result<Value, Invalid> {
     lexer.next(KIND)?;
     let right = term(lexer, scope)?;
     for side in [&left, &right] {
-        if let Value::Operand(Operand::Value(value)) = side {
-            if !matches!(value, AttributeValue::N(_)) {
-                let sign = if plus { "+" } else { "-" };
-                return Err(Invalid::new(format!("Invalid {KIND}: Incorrect operand type for operator or function; operator or function: {sign}, operand type: {}", value.type_name())));
-            }
+        if let Value::Operand(Operand::Value(value)) = side
+            && !matches!(value, AttributeValue::N(_))
+        {
+            let sign = if plus { "+" } else { "-" };
+            return Err(Invalid::new(format!(
+                "Invalid {KIND}: Incorrect operand type for operator or function; operator or function: {sign}, operand type: {}",
+                value.type_name()
+            )));
         }
     }
-    Ok(if plus { Value::Plus(Box::new(left), Box::new(right)) } else { Value::Minus(Box::new(left), Box::new(right)) })
+    Ok(if plus {
+        Value::Plus(Box::new(left), Box::new(right))
+    } else {
+        Value::Minus(Box::new(left), Box::new(right))
+    })
 }
 
 fn term(lexer: &mut Lexer<'_>, scope: &Scope<'_>) -> Result<Value, Invalid> {
@@ -158,19 +174,28 @@ fn term(lexer: &mut Lexer<'_>, scope: &Scope<'_>) -> Result<Value, Invalid> {
     lexer.expect(KIND, "(")?;
     let first = term(lexer, scope)?;
     if !lexer.accept(KIND, ",")? {
-        return Err(Invalid::new(format!("Invalid {KIND}: Incorrect number of operands for operator or function; operator or function: {word}, number of operands: 1")));
+        return Err(Invalid::new(format!(
+            "Invalid {KIND}: Incorrect number of operands for operator or function; operator or function: {word}, number of operands: 1"
+        )));
     }
     let second = term(lexer, scope)?;
     lexer.expect(KIND, ")")?;
     match (word, first) {
-        ("if_not_exists", Value::Operand(Operand::Path(path))) => Ok(Value::IfNotExists(path, Box::new(second))),
-        ("if_not_exists", _) => Err(Invalid::new(format!("Invalid {KIND}: Operator or function requires a document path; operator or function: if_not_exists"))),
+        ("if_not_exists", Value::Operand(Operand::Path(path))) => {
+            Ok(Value::IfNotExists(path, Box::new(second)))
+        }
+        ("if_not_exists", _) => Err(Invalid::new(format!(
+            "Invalid {KIND}: Operator or function requires a document path; operator or function: if_not_exists"
+        ))),
         (_, first) => {
             for side in [&first, &second] {
-                if let Value::Operand(Operand::Value(value)) = side {
-                    if !matches!(value, AttributeValue::L(_)) {
-                        return Err(Invalid::new(format!("Invalid {KIND}: Incorrect operand type for operator or function; operator or function: list_append, operand type: {}", value.type_name())));
-                    }
+                if let Value::Operand(Operand::Value(value)) = side
+                    && !matches!(value, AttributeValue::L(_))
+                {
+                    return Err(Invalid::new(format!(
+                        "Invalid {KIND}: Incorrect operand type for operator or function; operator or function: list_append, operand type: {}",
+                        value.type_name()
+                    )));
                 }
             }
             Ok(Value::ListAppend(Box::new(first), Box::new(second)))
@@ -179,7 +204,12 @@ fn term(lexer: &mut Lexer<'_>, scope: &Scope<'_>) -> Result<Value, Invalid> {
 }
 
 /// ADD and DELETE take values only.
-fn literal(lexer: &mut Lexer<'_>, scope: &Scope<'_>, operator: &str, allowed: &[&str]) -> Result<AttributeValue, Invalid> {
+fn literal(
+    lexer: &mut Lexer<'_>,
+    scope: &Scope<'_>,
+    operator: &str,
+    allowed: &[&str],
+) -> Result<AttributeValue, Invalid> {
     let Token::Value(placeholder) = lexer.peek() else { return Err(lexer.unexpected(KIND)) };
     lexer.next(KIND)?;
     let value = scope.value(KIND, placeholder)?;
@@ -196,7 +226,9 @@ fn literal(lexer: &mut Lexer<'_>, scope: &Scope<'_>, operator: &str, allowed: &[
         "BOOL" => "BOOLEAN",
         other => other,
     };
-    Err(Invalid::new(format!("Invalid {KIND}: Incorrect operand type for operator or function; operator: {operator}, operand type: {long}, typeSet: ALLOWED_FOR_{operator}_OPERAND")))
+    Err(Invalid::new(format!(
+        "Invalid {KIND}: Incorrect operand type for operator or function; operator: {operator}, operand type: {long}, typeSet: ALLOWED_FOR_{operator}_OPERAND"
+    )))
 }
 
 impl Value {
@@ -262,7 +294,10 @@ fn without(there: &AttributeValue, less: &AttributeValue) -> Result<Option<Attri
 }
 
 /// The value that holds the last step.
-fn parent<'a>(item: &'a mut Item, path: &'a Path) -> Result<Option<(&'a mut AttributeValue, &'a Step)>, Invalid> {
+fn parent<'a>(
+    item: &'a mut Item,
+    path: &'a Path,
+) -> Result<Option<(&'a mut AttributeValue, &'a Step)>, Invalid> {
     let Some((last, between)) = path.steps.split_last() else { return Ok(None) };
     let mut value = item.get_mut(&path.root).ok_or_else(bad_path)?;
     for step in between {

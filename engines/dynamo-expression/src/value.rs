@@ -15,24 +15,19 @@ pub const MOST_DEPTH: usize = 32;
 pub const MOST_ITEM: usize = 400 * 1024;
 
 /// One value. Sets keep the order in which they were given; equality of sets does not see it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub enum AttributeValue {
     S(String),
     N(Number),
     B(Bytes),
     Bool(bool),
+    #[default]
     Null,
     Ss(Vec<String>),
     Ns(Vec<Number>),
     Bs(Vec<Bytes>),
     L(Vec<AttributeValue>),
     M(Item),
-}
-
-impl Default for AttributeValue {
-    fn default() -> AttributeValue {
-        AttributeValue::Null
-    }
 }
 
 impl AttributeValue {
@@ -63,7 +58,9 @@ impl AttributeValue {
             AttributeValue::Ns(set) => set.iter().map(Number::size).sum(),
             AttributeValue::Bs(set) => set.iter().map(Bytes::len).sum(),
             AttributeValue::L(list) => 3 + list.iter().map(|value| value.size() + 1).sum::<usize>(),
-            AttributeValue::M(map) => 3 + map.iter().map(|(name, value)| name.len() + value.size() + 1).sum::<usize>(),
+            AttributeValue::M(map) => {
+                3 + map.iter().map(|(name, value)| name.len() + value.size() + 1).sum::<usize>()
+            }
         }
     }
 
@@ -75,7 +72,9 @@ impl AttributeValue {
     fn check_within(&self, depth: usize) -> Result<(), Invalid> {
         let inner = |values: &mut dyn Iterator<Item = &AttributeValue>| {
             let Some(left) = depth.checked_sub(1) else {
-                return Err(Invalid::new("Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit"));
+                return Err(Invalid::new(
+                    "Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit",
+                ));
             };
             for value in values {
                 value.check_within(left)?;
@@ -83,9 +82,15 @@ impl AttributeValue {
             Ok(())
         };
         match self {
-            AttributeValue::Ss(set) if set.is_empty() => Err(Invalid::new("One or more parameter values were invalid: An string set  may not be empty")),
-            AttributeValue::Ns(set) if set.is_empty() => Err(Invalid::new("One or more parameter values were invalid: An number set  may not be empty")),
-            AttributeValue::Bs(set) if set.is_empty() => Err(Invalid::new("One or more parameter values were invalid: Binary sets should not be empty")),
+            AttributeValue::Ss(set) if set.is_empty() => Err(Invalid::new(
+                "One or more parameter values were invalid: An string set  may not be empty",
+            )),
+            AttributeValue::Ns(set) if set.is_empty() => Err(Invalid::new(
+                "One or more parameter values were invalid: An number set  may not be empty",
+            )),
+            AttributeValue::Bs(set) if set.is_empty() => Err(Invalid::new(
+                "One or more parameter values were invalid: Binary sets should not be empty",
+            )),
             AttributeValue::Ss(set) => twice(set, |set| format!("[{}]", set.join(", "))),
             AttributeValue::Bs(set) => twice(set, |_| "[]".into()),
             AttributeValue::Ns(set) => match has_twice(set) {
@@ -101,7 +106,10 @@ impl AttributeValue {
 
 fn twice<T: Ord>(set: &[T], print: impl Fn(&[T]) -> String) -> Result<(), Invalid> {
     match has_twice(set) {
-        true => Err(Invalid::new(format!("One or more parameter values were invalid: Input collection {} contains duplicates.", print(set)))),
+        true => Err(Invalid::new(format!(
+            "One or more parameter values were invalid: Input collection {} contains duplicates.",
+            print(set)
+        ))),
         false => Ok(()),
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tidemill_dynamo_expression::{AttributeValue, Condition, Item, KeyCondition, Number, Projection, RangeCondition, Scope, Update};
+use tidemill_dynamo_expression::{
+    AttributeValue, Condition, Item, KeyCondition, Number, Projection, RangeCondition, Scope, Update,
+};
 
 fn s(text: &str) -> AttributeValue {
     AttributeValue::S(text.into())
@@ -19,7 +21,12 @@ fn product() -> Item {
         ("Price".into(), n("52")),
         ("ProductCategory".into(), s("Home Improvement")),
         ("RelatedItems".into(), AttributeValue::L(vec![s("Hammer"), s("Nails"), s("Screws")])),
-        ("ProductReviews".into(), AttributeValue::M([("FiveStar".to_string(), AttributeValue::L(vec![s("Best product ever!")]))].into())),
+        (
+            "ProductReviews".into(),
+            AttributeValue::M(
+                [("FiveStar".to_string(), AttributeValue::L(vec![s("Best product ever!")]))].into(),
+            ),
+        ),
         ("Color".into(), AttributeValue::Ss(vec!["Red".into(), "Blue".into()])),
     ]
     .into()
@@ -36,7 +43,8 @@ fn values(list: &[(&str, AttributeValue)]) -> BTreeMap<String, AttributeValue> {
 fn holds(text: &str, list: &[(&str, AttributeValue)]) -> bool {
     let list = values(list);
     let scope = Scope::new(None, (!list.is_empty()).then_some(&list)).unwrap();
-    let condition = Condition::parse("ConditionExpression", text, &scope).unwrap_or_else(|e| panic!("{text}: {e}"));
+    let condition =
+        Condition::parse("ConditionExpression", text, &scope).unwrap_or_else(|e| panic!("{text}: {e}"));
     scope.finish().unwrap();
     condition.holds(&product())
 }
@@ -70,13 +78,33 @@ fn conditions() {
 fn refused_conditions() {
     for (text, list, sentence) in [
         ("", vec![], "Invalid ConditionExpression: The expression can not be empty;"),
-        ("status = :x", vec![(":x", n("1"))], "Invalid ConditionExpression: Attribute name is a reserved keyword; reserved keyword: status"),
-        ("a = :y", vec![(":x", n("1"))], "Invalid ConditionExpression: An expression attribute value used in expression is not defined; attribute value: :y"),
-        ("#a = :x", vec![(":x", n("1"))], "Invalid ConditionExpression: An expression attribute name used in the document path is not defined; attribute name: #a"),
-        ("a < :x", vec![(":x", AttributeValue::Bool(true))], "Invalid ConditionExpression: Incorrect operand type for operator or function; operator or function: <, operand type: BOOL"),
+        (
+            "status = :x",
+            vec![(":x", n("1"))],
+            "Invalid ConditionExpression: Attribute name is a reserved keyword; reserved keyword: status",
+        ),
+        (
+            "a = :y",
+            vec![(":x", n("1"))],
+            "Invalid ConditionExpression: An expression attribute value used in expression is not defined; attribute value: :y",
+        ),
+        (
+            "#a = :x",
+            vec![(":x", n("1"))],
+            "Invalid ConditionExpression: An expression attribute name used in the document path is not defined; attribute name: #a",
+        ),
+        (
+            "a < :x",
+            vec![(":x", AttributeValue::Bool(true))],
+            "Invalid ConditionExpression: Incorrect operand type for operator or function; operator or function: <, operand type: BOOL",
+        ),
         ("size(a)", vec![], "Invalid ConditionExpression: Syntax error; token: \"<EOF>\", near: \")\""),
         ("nonsense(a)", vec![], "Invalid ConditionExpression: Invalid function name; function: nonsense"),
-        ("attribute_exists(a, b)", vec![], "Invalid ConditionExpression: Incorrect number of operands for operator or function; operator or function: attribute_exists, number of operands: 2"),
+        (
+            "attribute_exists(a, b)",
+            vec![],
+            "Invalid ConditionExpression: Incorrect number of operands for operator or function; operator or function: attribute_exists, number of operands: 2",
+        ),
     ] {
         let list = values(&list);
         let scope = Scope::new(None, (!list.is_empty()).then_some(&list)).unwrap();
@@ -88,9 +116,15 @@ fn refused_conditions() {
 fn unused_placeholders_are_refused() {
     let (names, values) = (names(&[("#a", "a")]), values(&[(":x", n("1"))]));
     let scope = Scope::new(None, Some(&values)).unwrap();
-    assert_eq!(scope.finish().unwrap_err().0, "Value provided in ExpressionAttributeValues unused in expressions: keys: {:x}");
+    assert_eq!(
+        scope.finish().unwrap_err().0,
+        "Value provided in ExpressionAttributeValues unused in expressions: keys: {:x}"
+    );
     let scope = Scope::new(Some(&names), None).unwrap();
-    assert_eq!(scope.finish().unwrap_err().0, "Value provided in ExpressionAttributeNames unused in expressions: keys: {#a}");
+    assert_eq!(
+        scope.finish().unwrap_err().0,
+        "Value provided in ExpressionAttributeNames unused in expressions: keys: {#a}"
+    );
 }
 
 fn update(text: &str, list: &[(&str, AttributeValue)]) -> Result<Item, String> {
@@ -115,26 +149,68 @@ fn updates() {
     assert_eq!(after["ProductReviews"], AttributeValue::M(Item::new()));
     assert_eq!(after["Color"], AttributeValue::Ss(vec!["Red".into(), "Blue".into(), "Green".into()]));
 
-    let after = update("DELETE Color :c REMOVE RelatedItems[0], RelatedItems[2]", &[(":c", AttributeValue::Ss(vec!["Red".into(), "Blue".into()]))]).unwrap();
+    let after = update(
+        "DELETE Color :c REMOVE RelatedItems[0], RelatedItems[2]",
+        &[(":c", AttributeValue::Ss(vec!["Red".into(), "Blue".into()]))],
+    )
+    .unwrap();
     assert!(!after.contains_key("Color"));
     assert_eq!(after["RelatedItems"], AttributeValue::L(vec![s("Nails")]));
 
-    let after = update("SET RelatedItems = list_append(:l, RelatedItems) ADD Visits :one", &[(":l", AttributeValue::L(vec![s("Saw")])), (":one", n("1"))]).unwrap();
+    let after = update(
+        "SET RelatedItems = list_append(:l, RelatedItems) ADD Visits :one",
+        &[(":l", AttributeValue::L(vec![s("Saw")])), (":one", n("1"))],
+    )
+    .unwrap();
     assert_eq!(after["Visits"], n("1"));
-    assert!(matches!(&after["RelatedItems"], AttributeValue::L(list) if list.len() == 4 && list[0] == s("Saw")));
+    assert!(
+        matches!(&after["RelatedItems"], AttributeValue::L(list) if list.len() == 4 && list[0] == s("Saw"))
+    );
 }
 
 #[test]
 fn refused_updates() {
     for (text, list, sentence) in [
-        ("SET a = :x SET b = :x", vec![(":x", n("1"))], "Invalid UpdateExpression: The \"SET\" section can only be used once in an update expression;"),
-        ("SET a = :x, a.b = :x", vec![(":x", n("1"))], "Invalid UpdateExpression: Two document paths overlap with each other; must remove or rewrite one of these paths; path one: [a], path two: [a, b]"),
-        ("SET a = Absent", vec![], "The provided expression refers to an attribute that does not exist in the item"),
-        ("SET Absent.b = :x", vec![(":x", n("1"))], "The document path provided in the update expression is invalid for update"),
-        ("SET Price = Price + :s", vec![(":s", s("x"))], "Invalid UpdateExpression: Incorrect operand type for operator or function; operator or function: +, operand type: S"),
-        ("SET Price = ProductCategory + :n", vec![(":n", n("1"))], "An operand in the update expression has an incorrect data type"),
-        ("ADD Price :s", vec![(":s", s("x"))], "Invalid UpdateExpression: Incorrect operand type for operator or function; operator: ADD, operand type: STRING, typeSet: ALLOWED_FOR_ADD_OPERAND"),
-        ("FOO a = :x", vec![(":x", n("1"))], "Invalid UpdateExpression: Syntax error; token: \"FOO\", near: \"FOO a\""),
+        (
+            "SET a = :x SET b = :x",
+            vec![(":x", n("1"))],
+            "Invalid UpdateExpression: The \"SET\" section can only be used once in an update expression;",
+        ),
+        (
+            "SET a = :x, a.b = :x",
+            vec![(":x", n("1"))],
+            "Invalid UpdateExpression: Two document paths overlap with each other; must remove or rewrite one of these paths; path one: [a], path two: [a, b]",
+        ),
+        (
+            "SET a = Absent",
+            vec![],
+            "The provided expression refers to an attribute that does not exist in the item",
+        ),
+        (
+            "SET Absent.b = :x",
+            vec![(":x", n("1"))],
+            "The document path provided in the update expression is invalid for update",
+        ),
+        (
+            "SET Price = Price + :s",
+            vec![(":s", s("x"))],
+            "Invalid UpdateExpression: Incorrect operand type for operator or function; operator or function: +, operand type: S",
+        ),
+        (
+            "SET Price = ProductCategory + :n",
+            vec![(":n", n("1"))],
+            "An operand in the update expression has an incorrect data type",
+        ),
+        (
+            "ADD Price :s",
+            vec![(":s", s("x"))],
+            "Invalid UpdateExpression: Incorrect operand type for operator or function; operator: ADD, operand type: STRING, typeSet: ALLOWED_FOR_ADD_OPERAND",
+        ),
+        (
+            "FOO a = :x",
+            vec![(":x", n("1"))],
+            "Invalid UpdateExpression: Syntax error; token: \"FOO\", near: \"FOO a\"",
+        ),
     ] {
         assert_eq!(update(text, &list).unwrap_err(), sentence, "{text}");
     }
@@ -143,7 +219,12 @@ fn refused_updates() {
 #[test]
 fn projections_keep_what_they_name() {
     let scope = Scope::new(None, None).unwrap();
-    let kept = Projection::parse("Price, RelatedItems[2], RelatedItems[0], ProductReviews.FiveStar[0], Absent", &scope).unwrap().apply(&product());
+    let kept = Projection::parse(
+        "Price, RelatedItems[2], RelatedItems[0], ProductReviews.FiveStar[0], Absent",
+        &scope,
+    )
+    .unwrap()
+    .apply(&product());
     assert_eq!(kept.keys().collect::<Vec<_>>(), ["Price", "ProductReviews", "RelatedItems"]);
     assert_eq!(kept["RelatedItems"], AttributeValue::L(vec![s("Hammer"), s("Screws")]));
 }

@@ -39,7 +39,12 @@ impl Used {
         };
         let units = |n: f64| Capacity { capacity_units: Some(n), ..Capacity::default() };
         let of = |global: bool| -> Option<BTreeMap<String, Capacity>> {
-            let chosen: BTreeMap<_, _> = self.indexes.iter().filter(|(_, (g, _))| *g == global).map(|(name, (_, n))| (name.clone(), units(*n))).collect();
+            let chosen: BTreeMap<_, _> = self
+                .indexes
+                .iter()
+                .filter(|(_, (g, _))| *g == global)
+                .map(|(name, (_, n))| (name.clone(), units(*n)))
+                .collect();
             (detailed && !chosen.is_empty()).then_some(chosen)
         };
         Some(ConsumedCapacity {

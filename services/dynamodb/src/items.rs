@@ -6,8 +6,9 @@ use tidemill_platform::{Cx, Fault};
 use crate::{
     DynamoDb,
     api::{
-        DeleteItemInput, DeleteItemOutput, GetItemInput, GetItemOutput, PutItemInput, PutItemOutput, ReturnItemCollectionMetrics,
-        ReturnValue, ReturnValuesOnConditionCheckFailure, UpdateItemInput, UpdateItemOutput,
+        DeleteItemInput, DeleteItemOutput, GetItemInput, GetItemOutput, PutItemInput, PutItemOutput,
+        ReturnItemCollectionMetrics, ReturnValue, ReturnValuesOnConditionCheckFailure, UpdateItemInput,
+        UpdateItemOutput,
     },
     capacity::{Used, read_units},
     schema::TableRow,
@@ -15,19 +16,27 @@ use crate::{
 };
 
 pub async fn put_item(db: &DynamoDb, cx: &Cx, input: PutItemInput) -> Result<PutItemOutput, Fault> {
-    refuse_legacy(&[("Expected", input.expected.is_some()), ("ConditionalOperator", input.conditional_operator.is_some())])?;
+    refuse_legacy(&[
+        ("Expected", input.expected.is_some()),
+        ("ConditionalOperator", input.conditional_operator.is_some()),
+    ])?;
     refuse_metrics(input.return_item_collection_metrics.as_ref())?;
     if !matches!(input.return_values, None | Some(ReturnValue::None | ReturnValue::AllOld)) {
         return Err(Fault::validation("ReturnValues can only be ALL_OLD or NONE"));
     }
-    let scope = Scope::new(input.expression_attribute_names.as_ref(), input.expression_attribute_values.as_ref()).map_err(invalid)?;
+    let scope =
+        Scope::new(input.expression_attribute_names.as_ref(), input.expression_attribute_values.as_ref())
+            .map_err(invalid)?;
     let condition = condition(input.condition_expression.as_deref(), &scope)?;
     scope.finish().map_err(invalid)?;
     let table = db.table(cx, &input.table_name)?;
     let row = table.row();
     let key = check_item(&row, &input.item)?;
-    let show_on_failure = input.return_values_on_condition_check_failure == Some(ReturnValuesOnConditionCheckFailure::AllOld);
-    let written = db.write(cx, Write { table, key, action: Action::Put(input.item), condition, show_on_failure }).await?;
+    let show_on_failure =
+        input.return_values_on_condition_check_failure == Some(ReturnValuesOnConditionCheckFailure::AllOld);
+    let written = db
+        .write(cx, Write { table, key, action: Action::Put(input.item), condition, show_on_failure })
+        .await?;
     Ok(PutItemOutput {
         attributes: written.old.filter(|_| input.return_values == Some(ReturnValue::AllOld)),
         consumed_capacity: written.used.wire(&row.name, input.return_consumed_capacity.as_ref()),
@@ -46,8 +55,11 @@ pub async fn get_item(db: &DynamoDb, cx: &Cx, input: GetItemInput) -> Result<Get
     let item = db.read(&table, &input.key).await?;
     let units = read_units(item.as_ref().map_or(0, item_size), input.consistent_read == Some(true));
     Ok(GetItemOutput {
-        item: item.map(|item| projection.as_ref().map_or_else(|| item.clone(), |projection| projection.apply(&item))),
-        consumed_capacity: Used { table: units, ..Used::default() }.wire(&row.name, input.return_consumed_capacity.as_ref()),
+        item: item.map(|item| {
+            projection.as_ref().map_or_else(|| item.clone(), |projection| projection.apply(&item))
+        }),
+        consumed_capacity: Used { table: units, ..Used::default() }
+            .wire(&row.name, input.return_consumed_capacity.as_ref()),
     })
 }
 
@@ -58,16 +70,29 @@ pub async fn update_item(db: &DynamoDb, cx: &Cx, input: UpdateItemInput) -> Resu
         ("ConditionalOperator", input.conditional_operator.is_some()),
     ])?;
     refuse_metrics(input.return_item_collection_metrics.as_ref())?;
-    let scope = Scope::new(input.expression_attribute_names.as_ref(), input.expression_attribute_values.as_ref()).map_err(invalid)?;
-    let update = input.update_expression.as_deref().map(|text| Update::parse(text, &scope)).transpose().map_err(invalid)?;
+    let scope =
+        Scope::new(input.expression_attribute_names.as_ref(), input.expression_attribute_values.as_ref())
+            .map_err(invalid)?;
+    let update = input
+        .update_expression
+        .as_deref()
+        .map(|text| Update::parse(text, &scope))
+        .transpose()
+        .map_err(invalid)?;
     let condition = condition(input.condition_expression.as_deref(), &scope)?;
     scope.finish().map_err(invalid)?;
     let table = db.table(cx, &input.table_name)?;
     let row = table.row();
     row.check_key_argument(&input.key)?;
-    let show_on_failure = input.return_values_on_condition_check_failure == Some(ReturnValuesOnConditionCheckFailure::AllOld);
+    let show_on_failure =
+        input.return_values_on_condition_check_failure == Some(ReturnValuesOnConditionCheckFailure::AllOld);
     let changed = update.clone();
-    let written = db.write(cx, Write { table, key: input.key, action: Action::Update(update), condition, show_on_failure }).await?;
+    let written = db
+        .write(
+            cx,
+            Write { table, key: input.key, action: Action::Update(update), condition, show_on_failure },
+        )
+        .await?;
     let touched = |item: &Option<Item>| -> Option<Item> {
         let paths = changed.as_ref()?.paths().cloned().collect();
         Some(Projection(paths).apply(item.as_ref()?)).filter(|item| !item.is_empty())
@@ -87,19 +112,27 @@ pub async fn update_item(db: &DynamoDb, cx: &Cx, input: UpdateItemInput) -> Resu
 }
 
 pub async fn delete_item(db: &DynamoDb, cx: &Cx, input: DeleteItemInput) -> Result<DeleteItemOutput, Fault> {
-    refuse_legacy(&[("Expected", input.expected.is_some()), ("ConditionalOperator", input.conditional_operator.is_some())])?;
+    refuse_legacy(&[
+        ("Expected", input.expected.is_some()),
+        ("ConditionalOperator", input.conditional_operator.is_some()),
+    ])?;
     refuse_metrics(input.return_item_collection_metrics.as_ref())?;
     if !matches!(input.return_values, None | Some(ReturnValue::None | ReturnValue::AllOld)) {
         return Err(Fault::validation("ReturnValues can only be ALL_OLD or NONE"));
     }
-    let scope = Scope::new(input.expression_attribute_names.as_ref(), input.expression_attribute_values.as_ref()).map_err(invalid)?;
+    let scope =
+        Scope::new(input.expression_attribute_names.as_ref(), input.expression_attribute_values.as_ref())
+            .map_err(invalid)?;
     let condition = condition(input.condition_expression.as_deref(), &scope)?;
     scope.finish().map_err(invalid)?;
     let table = db.table(cx, &input.table_name)?;
     let row = table.row();
     row.check_key_argument(&input.key)?;
-    let show_on_failure = input.return_values_on_condition_check_failure == Some(ReturnValuesOnConditionCheckFailure::AllOld);
-    let written = db.write(cx, Write { table, key: input.key, action: Action::Delete, condition, show_on_failure }).await?;
+    let show_on_failure =
+        input.return_values_on_condition_check_failure == Some(ReturnValuesOnConditionCheckFailure::AllOld);
+    let written = db
+        .write(cx, Write { table, key: input.key, action: Action::Delete, condition, show_on_failure })
+        .await?;
     Ok(DeleteItemOutput {
         attributes: written.old.filter(|_| input.return_values == Some(ReturnValue::AllOld)),
         consumed_capacity: written.used.wire(&row.name, input.return_consumed_capacity.as_ref()),
@@ -128,14 +161,18 @@ pub fn check_item(table: &TableRow, item: &Item) -> Result<Item, Fault> {
 /// The parameters of before expressions.
 pub fn refuse_legacy(asked: &[(&str, bool)]) -> Result<(), Fault> {
     match asked.iter().find(|(_, asked)| *asked) {
-        Some((name, _)) => Err(Fault::not_implemented(format!("DynamoDB's legacy parameter {name}; use expressions"))),
+        Some((name, _)) => {
+            Err(Fault::not_implemented(format!("DynamoDB's legacy parameter {name}; use expressions")))
+        }
         None => Ok(()),
     }
 }
 
 pub fn refuse_metrics(asked: Option<&ReturnItemCollectionMetrics>) -> Result<(), Fault> {
     match asked {
-        Some(ReturnItemCollectionMetrics::Size) => Err(Fault::not_implemented("ReturnItemCollectionMetrics SIZE")),
+        Some(ReturnItemCollectionMetrics::Size) => {
+            Err(Fault::not_implemented("ReturnItemCollectionMetrics SIZE"))
+        }
         _ => Ok(()),
     }
 }

@@ -39,7 +39,9 @@ fn encoded(keys: &Keys, item: &Item) -> (Vec<u8>, Vec<u8>) {
 
 /// Spreads hash keys over the number line (FNV-1a with a final mix), so that segments of a scan are alike.
 pub fn spread(hash: &[u8]) -> u64 {
-    let folded = hash.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    let folded = hash
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
     let mixed = (folded ^ (folded >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     mixed ^ (mixed >> 33)
 }

@@ -34,7 +34,11 @@ use api::op;
 pub use state::DynamoDb;
 
 /// Opens both services: tables' streams become sources of mappings, `AWS::DynamoDB::Table` is provided.
-pub fn services(platform: &Arc<Platform>, delivery: &Delivery, sources: &Streams) -> Result<(Service, Service), Damaged> {
+pub fn services(
+    platform: &Arc<Platform>,
+    delivery: &Delivery,
+    sources: &Streams,
+) -> Result<(Service, Service), Damaged> {
     let db = Arc::new(DynamoDb::open(platform.clone(), delivery.clone())?);
     sources.source("dynamodb", db.clone());
     platform.doors.provide(Arc::new(resources::Resources(db.clone())));

@@ -57,9 +57,16 @@ pub async fn query(db: &DynamoDb, cx: &Cx, input: QueryInput) -> Result<QueryOut
     let table = db.table(cx, &input.table_name)?;
     let row = table.row();
     let place = place(&row, input.index_name.as_deref())?;
-    let scope = Scope::new(input.expression_attribute_names.as_ref(), input.expression_attribute_values.as_ref()).map_err(invalid)?;
-    let text = input.key_condition_expression.as_deref().ok_or_else(|| Fault::validation("Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."))?;
-    let condition = KeyCondition::parse(text, &scope, &place.keys.hash, place.keys.range.as_deref()).map_err(invalid)?;
+    let scope =
+        Scope::new(input.expression_attribute_names.as_ref(), input.expression_attribute_values.as_ref())
+            .map_err(invalid)?;
+    let text = input.key_condition_expression.as_deref().ok_or_else(|| {
+        Fault::validation(
+            "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
+        )
+    })?;
+    let condition =
+        KeyCondition::parse(text, &scope, &place.keys.hash, place.keys.range.as_deref()).map_err(invalid)?;
     let filter = filter(input.filter_expression.as_deref(), &scope, place.keys, true)?;
     let projection = projection(input.projection_expression.as_deref(), &scope)?;
     scope.finish().map_err(invalid)?;
@@ -89,7 +96,9 @@ pub async fn scan(db: &DynamoDb, cx: &Cx, input: ScanInput) -> Result<ScanOutput
     let table = db.table(cx, &input.table_name)?;
     let row = table.row();
     let place = place(&row, input.index_name.as_deref())?;
-    let scope = Scope::new(input.expression_attribute_names.as_ref(), input.expression_attribute_values.as_ref()).map_err(invalid)?;
+    let scope =
+        Scope::new(input.expression_attribute_names.as_ref(), input.expression_attribute_values.as_ref())
+            .map_err(invalid)?;
     let filter = filter(input.filter_expression.as_deref(), &scope, place.keys, false)?;
     let projection = projection(input.projection_expression.as_deref(), &scope)?;
     scope.finish().map_err(invalid)?;
@@ -118,24 +127,33 @@ fn shown(items: Vec<Item>, projection: Option<&Projection>) -> Vec<Item> {
 fn place<'a>(row: &'a TableRow, index: Option<&str>) -> Result<Place<'a>, Fault> {
     let Some(name) = index else { return Ok(Place { space: &row.id, keys: &row.keys, index: None }) };
     let found = row.indexes.iter().find(|index| index.name == name);
-    let index = found.ok_or_else(|| Fault::validation(format!("The table does not have the specified index: {name}")))?;
+    let index = found
+        .ok_or_else(|| Fault::validation(format!("The table does not have the specified index: {name}")))?;
     Ok(Place { space: &index.id, keys: &index.keys, index: Some(index) })
 }
 
-fn filter(text: Option<&str>, scope: &Scope<'_>, keys: &Keys, query: bool) -> Result<Option<Condition>, Fault> {
+fn filter(
+    text: Option<&str>,
+    scope: &Scope<'_>,
+    keys: &Keys,
+    query: bool,
+) -> Result<Option<Condition>, Fault> {
     let Some(text) = text else { return Ok(None) };
     let filter = Condition::parse("FilterExpression", text, scope).map_err(invalid)?;
-    if query {
-        if let Some(name) = filter.roots().into_iter().find(|root| keys.names().any(|name| name == root)) {
-            return Err(Fault::validation(format!("Filter Expression can only contain non-primary key attributes: Primary key attribute: {name}")));
-        }
+    if query && let Some(name) = filter.roots().into_iter().find(|root| keys.names().any(|name| name == root))
+    {
+        return Err(Fault::validation(format!(
+            "Filter Expression can only contain non-primary key attributes: Primary key attribute: {name}"
+        )));
     }
     Ok(Some(filter))
 }
 
 fn consistent(asked: Option<bool>, index: Option<&Index>) -> Result<bool, Fault> {
     match (asked, index) {
-        (Some(true), Some(index)) if index.global => Err(Fault::validation("Consistent reads are not supported on global secondary indexes")),
+        (Some(true), Some(index)) if index.global => {
+            Err(Fault::validation("Consistent reads are not supported on global secondary indexes"))
+        }
         (asked, _) => Ok(asked == Some(true)),
     }
 }
@@ -143,16 +161,29 @@ fn consistent(asked: Option<bool>, index: Option<&Index>) -> Result<bool, Fault>
 /// Whether only the count is wanted.
 fn check_select(select: Option<&Select>, projected: bool, index: Option<&Index>) -> Result<bool, Fault> {
     match select {
-        Some(Select::AllProjectedAttributes) if index.is_none() => Err(Fault::validation("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")),
-        Some(Select::SpecificAttributes) if !projected => Err(Fault::validation("Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES")),
+        Some(Select::AllProjectedAttributes) if index.is_none() => Err(Fault::validation(
+            "ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName",
+        )),
+        Some(Select::SpecificAttributes) if !projected => Err(Fault::validation(
+            "Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES",
+        )),
         Some(select) if projected && *select != Select::SpecificAttributes => {
-            Err(Fault::validation(format!("Cannot specify the ProjectionExpression when choosing to get {}", if *select == Select::Count { "only the Count" } else { select.as_str() })))
+            Err(Fault::validation(format!(
+                "Cannot specify the ProjectionExpression when choosing to get {}",
+                if *select == Select::Count { "only the Count" } else { select.as_str() }
+            )))
         }
-        Some(Select::AllAttributes) if index.is_some_and(|index| index.global && index.projection != "ALL") => {
+        Some(Select::AllAttributes)
+            if index.is_some_and(|index| index.global && index.projection != "ALL") =>
+        {
             let name = index.map(|index| index.name.as_str()).unwrap_or_default();
-            Err(Fault::validation(format!("One or more parameter values were invalid: Select type ALL_ATTRIBUTES is not supported for global secondary index {name} because its projection type is not ALL")))
+            Err(Fault::validation(format!(
+                "One or more parameter values were invalid: Select type ALL_ATTRIBUTES is not supported for global secondary index {name} because its projection type is not ALL"
+            )))
         }
-        Some(Select::AllAttributes) if index.is_some_and(|index| index.projection != "ALL") => Err(Fault::not_implemented("Select ALL_ATTRIBUTES on a local index that does not project them")),
+        Some(Select::AllAttributes) if index.is_some_and(|index| index.projection != "ALL") => {
+            Err(Fault::not_implemented("Select ALL_ATTRIBUTES on a local index that does not project them"))
+        }
         Some(Select::Count) => Ok(true),
         _ => Ok(false),
     }
@@ -164,12 +195,16 @@ fn check_types(row: &TableRow, keys: &Keys, condition: &KeyCondition) -> Result<
         if value.type_name() == expected {
             return Ok(());
         }
-        Err(Fault::validation("One or more parameter values were invalid: Condition parameter type does not match schema type"))
+        Err(Fault::validation(
+            "One or more parameter values were invalid: Condition parameter type does not match schema type",
+        ))
     };
     check(&keys.hash, &condition.hash)?;
     if let (Some(range), Some(name)) = (&condition.range, &keys.range) {
         if matches!(range, RangeCondition::BeginsWith(AttributeValue::N(_))) {
-            return Err(Fault::validation("Invalid KeyConditionExpression: Incorrect operand type for operator or function; operator or function: begins_with, operand type: N"));
+            return Err(Fault::validation(
+                "Invalid KeyConditionExpression: Incorrect operand type for operator or function; operator or function: begins_with, operand type: N",
+            ));
         }
         for value in range.values() {
             check(name, value)?;
@@ -181,7 +216,8 @@ fn check_types(row: &TableRow, keys: &Keys, condition: &KeyCondition) -> Result<
 /// The rows a key condition can reach.
 fn bounds(space: &str, condition: &KeyCondition) -> (Bound<RowKey>, Bound<RowKey>) {
     let hash = bytes_of(&condition.hash).to_vec();
-    let at = |range: Vec<u8>, own: Vec<u8>| ((space.to_string(), spread(&hash)), (hash.clone(), (range, own)));
+    let at =
+        |range: Vec<u8>, own: Vec<u8>| ((space.to_string(), spread(&hash)), (hash.clone(), (range, own)));
     let from = |value: &AttributeValue| at(bytes_of(value).to_vec(), Vec::new());
     // A range key followed by a zero byte comes right after every row of that range key.
     let beyond = |value: &AttributeValue| {
@@ -200,7 +236,9 @@ fn bounds(space: &str, condition: &KeyCondition) -> (Bound<RowKey>, Bound<RowKey
         Some(RangeCondition::LessOrEqual(value)) => (first, Bound::Excluded(beyond(value))),
         Some(RangeCondition::Greater(value)) => (Bound::Included(beyond(value)), end),
         Some(RangeCondition::GreaterOrEqual(value)) => (Bound::Included(from(value)), end),
-        Some(RangeCondition::Between(low, high)) => (Bound::Included(from(low)), Bound::Excluded(beyond(high))),
+        Some(RangeCondition::Between(low, high)) => {
+            (Bound::Included(from(low)), Bound::Excluded(beyond(high)))
+        }
         Some(RangeCondition::BeginsWith(prefix)) => {
             let last = after_prefix(&bytes_of(prefix)).map(|bytes| Bound::Excluded(at(bytes, Vec::new())));
             (Bound::Included(from(prefix)), last.unwrap_or(end))
@@ -209,15 +247,23 @@ fn bounds(space: &str, condition: &KeyCondition) -> (Bound<RowKey>, Bound<RowKey
 }
 
 /// A segment of a parallel scan, or the whole.
-fn segment(space: &str, segment: Option<i32>, total: Option<i32>) -> Result<(Bound<RowKey>, Bound<RowKey>), Fault> {
+fn segment(
+    space: &str,
+    segment: Option<i32>,
+    total: Option<i32>,
+) -> Result<(Bound<RowKey>, Bound<RowKey>), Fault> {
     let whole = (Bound::Included(space_from(space, 0)), Bound::Excluded(space_end(space)));
     match (segment, total) {
         (None, None) => Ok(whole),
-        (Some(_), None) => Err(Fault::validation("The TotalSegments parameter is required but was not present in the request when Segment parameter is present")),
-        (None, Some(_)) => Err(Fault::validation("The Segment parameter is required but was not present in the request when parameter TotalSegments is present")),
-        (Some(at), Some(of)) if at < 0 || of < 1 || at >= of => {
-            Err(Fault::validation(format!("The Segment parameter is zero-based and must be less than parameter TotalSegments: Segment: {at} is not less than TotalSegments: {of}")))
-        }
+        (Some(_), None) => Err(Fault::validation(
+            "The TotalSegments parameter is required but was not present in the request when Segment parameter is present",
+        )),
+        (None, Some(_)) => Err(Fault::validation(
+            "The Segment parameter is required but was not present in the request when parameter TotalSegments is present",
+        )),
+        (Some(at), Some(of)) if at < 0 || of < 1 || at >= of => Err(Fault::validation(format!(
+            "The Segment parameter is zero-based and must be less than parameter TotalSegments: Segment: {at} is not less than TotalSegments: {of}"
+        ))),
         (Some(at), Some(of)) => {
             let (at, of) = (u128::from(at.unsigned_abs()), u128::from(of.unsigned_abs()));
             let edge = |n: u128| u64::try_from((n << 64) / of).ok();
@@ -233,7 +279,12 @@ fn start_key(row: &TableRow, place: &Place<'_>, key: &Item) -> Result<RowKey, Fa
     wanted.extend(place.index.iter().flat_map(|index| index.keys.names()));
     wanted.sort();
     wanted.dedup();
-    if key.len() != wanted.len() || !wanted.iter().all(|name| key.get(*name).is_some_and(|value| row.types.get(*name).is_some_and(|kind| kind == value.type_name()))) {
+    if key.len() != wanted.len()
+        || !wanted.iter().all(|name| {
+            key.get(*name)
+                .is_some_and(|value| row.types.get(*name).is_some_and(|kind| kind == value.type_name()))
+        })
+    {
         return Err(mismatch());
     }
     Ok(match place.index {
@@ -269,7 +320,11 @@ async fn read_page(
             page.take(row, reading, item)
         };
         let (store, range) = (&db.platform.store, (low, high));
-        let seen = if forward { store.scan_seen(&ROWS, table.partition, range, &mut take) } else { store.scan_back_seen(&ROWS, table.partition, range, &mut take) };
+        let seen = if forward {
+            store.scan_seen(&ROWS, table.partition, range, &mut take)
+        } else {
+            store.scan_back_seen(&ROWS, table.partition, range, &mut take)
+        };
         let seq = seen.map_err(Fault::internal)?;
         if damaged {
             return Err(Fault::internal("an item cannot be read back"));
@@ -306,7 +361,9 @@ impl Page {
 
 fn is_empty(low: &Bound<RowKey>, high: &Bound<RowKey>) -> bool {
     match (low, high) {
-        (Bound::Included(low), Bound::Excluded(high)) | (Bound::Excluded(low), Bound::Included(high)) => low >= high,
+        (Bound::Included(low), Bound::Excluded(high)) | (Bound::Excluded(low), Bound::Included(high)) => {
+            low >= high
+        }
         (Bound::Excluded(low), Bound::Excluded(high)) => low >= high,
         (Bound::Included(low), Bound::Included(high)) => low > high,
         _ => false,

@@ -12,8 +12,8 @@ use tidemill_platform::{
 use crate::{
     DynamoDb,
     api::{
-        self, AttributeDefinition, BillingMode, CreateTableInput, GlobalSecondaryIndex, KeySchemaElement, LocalSecondaryIndex, Projection,
-        ProvisionedThroughput, StreamSpecification, Tag, UpdateTableInput,
+        self, AttributeDefinition, BillingMode, CreateTableInput, GlobalSecondaryIndex, KeySchemaElement,
+        LocalSecondaryIndex, Projection, ProvisionedThroughput, StreamSpecification, Tag, UpdateTableInput,
     },
     tables::{create_table, update_table},
 };
@@ -28,7 +28,8 @@ impl ResourceProvider for Resources {
     fn create<'a>(&'a self, cx: &'a Cx, wanted: Wanted<'a>) -> BoxFuture<'a, Result<Provided, Fault>> {
         async move {
             refuse(wanted.properties)?;
-            let name = text(wanted.properties, "TableName").unwrap_or_else(|| wanted.generated_name.to_string());
+            let name =
+                text(wanted.properties, "TableName").unwrap_or_else(|| wanted.generated_name.to_string());
             let input = create_request(&name, wanted.properties, wanted.tags);
             create_table(&self.0, cx, input).await?;
             self.provided(cx, &name)
@@ -36,7 +37,13 @@ impl ResourceProvider for Resources {
         .boxed()
     }
 
-    fn update<'a>(&'a self, cx: &'a Cx, physical_id: &'a str, old: &'a Value, wanted: Wanted<'a>) -> BoxFuture<'a, Result<Updated, Fault>> {
+    fn update<'a>(
+        &'a self,
+        cx: &'a Cx,
+        physical_id: &'a str,
+        old: &'a Value,
+        wanted: Wanted<'a>,
+    ) -> BoxFuture<'a, Result<Updated, Fault>> {
         async move {
             refuse(wanted.properties)?;
             let fixed = ["TableName", "KeySchema", "LocalSecondaryIndexes"];
@@ -47,11 +54,22 @@ impl ResourceProvider for Resources {
                 return Err(Fault::not_implemented("updating GlobalSecondaryIndexes of a table in a stack"));
             }
             let request = create_request(physical_id, wanted.properties, wanted.tags);
-            let stream = |properties: &Value| properties.get("StreamSpecification").and_then(|spec| text(spec, "StreamViewType"));
+            let stream = |properties: &Value| {
+                properties.get("StreamSpecification").and_then(|spec| text(spec, "StreamViewType"))
+            };
             let (before, after) = (stream(old), stream(wanted.properties));
             if before != after && before.is_some() {
                 let off = StreamSpecification { stream_enabled: false, stream_view_type: None };
-                update_table(&self.0, cx, UpdateTableInput { table_name: physical_id.into(), stream_specification: Some(off), ..UpdateTableInput::default() }).await?;
+                update_table(
+                    &self.0,
+                    cx,
+                    UpdateTableInput {
+                        table_name: physical_id.into(),
+                        stream_specification: Some(off),
+                        ..UpdateTableInput::default()
+                    },
+                )
+                .await?;
             }
             let input = UpdateTableInput {
                 table_name: physical_id.into(),
@@ -68,7 +86,13 @@ impl ResourceProvider for Resources {
         .boxed()
     }
 
-    fn delete<'a>(&'a self, cx: &'a Cx, _: &'a str, physical_id: &'a str, _: &'a Value) -> BoxFuture<'a, Result<(), Fault>> {
+    fn delete<'a>(
+        &'a self,
+        cx: &'a Cx,
+        _: &'a str,
+        physical_id: &'a str,
+        _: &'a Value,
+    ) -> BoxFuture<'a, Result<(), Fault>> {
         async move {
             match self.0.delete(cx, physical_id).await {
                 Err(fault) if fault.code() == "ResourceNotFoundException" => Ok(()),
@@ -91,7 +115,13 @@ impl Resources {
 }
 
 fn refuse(properties: &Value) -> Result<(), Fault> {
-    let unknown = ["TimeToLiveSpecification", "ImportSourceSpecification", "KinesisStreamSpecification", "ResourcePolicy", "ContributorInsightsSpecification"];
+    let unknown = [
+        "TimeToLiveSpecification",
+        "ImportSourceSpecification",
+        "KinesisStreamSpecification",
+        "ResourcePolicy",
+        "ContributorInsightsSpecification",
+    ];
     if let Some(name) = unknown.into_iter().find(|name| properties.get(name).is_some()) {
         return Err(Fault::not_implemented(format!("the property {name} of AWS::DynamoDB::Table")));
     }
@@ -99,30 +129,52 @@ fn refuse(properties: &Value) -> Result<(), Fault> {
     if recovery.is_some_and(|on| on == true || on == "true") {
         return Err(Fault::not_implemented("PointInTimeRecoverySpecification of AWS::DynamoDB::Table"));
     }
-    let encrypted = properties.pointer("/SSESpecification/SSEEnabled").is_some_and(|on| on == true || on == "true");
+    let encrypted =
+        properties.pointer("/SSESpecification/SSEEnabled").is_some_and(|on| on == true || on == "true");
     // SAM's SimpleTable asks for encryption with AWS's key; what is kept here is kept as every table is.
     let with_key = properties.pointer("/SSESpecification/KMSMasterKeyId").is_some();
-    if encrypted && with_key { Err(Fault::not_implemented("SSESpecification with a KMS key")) } else { Ok(()) }
+    if encrypted && with_key {
+        Err(Fault::not_implemented("SSESpecification with a KMS key"))
+    } else {
+        Ok(())
+    }
 }
 
 fn create_request(name: &str, properties: &Value, of_stack: &BTreeMap<String, String>) -> CreateTableInput {
-    let list = |value: &Value, name: &str| value.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+    let list =
+        |value: &Value, name: &str| value.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
     let keys = |of: &Value| -> Vec<KeySchemaElement> {
-        let element = |key: &Value| KeySchemaElement { attribute_name: text(key, "AttributeName").unwrap_or_default(), key_type: text(key, "KeyType").unwrap_or_default().into() };
+        let element = |key: &Value| KeySchemaElement {
+            attribute_name: text(key, "AttributeName").unwrap_or_default(),
+            key_type: text(key, "KeyType").unwrap_or_default().into(),
+        };
         list(of, "KeySchema").iter().map(element).collect()
     };
     let projection = |of: &Value| Projection {
         projection_type: of.pointer("/Projection/ProjectionType").and_then(Value::as_str).map(Into::into),
-        non_key_attributes: of.pointer("/Projection/NonKeyAttributes").and_then(Value::as_array).map(|names| names.iter().filter_map(|n| n.as_str().map(str::to_string)).collect()),
+        non_key_attributes: of
+            .pointer("/Projection/NonKeyAttributes")
+            .and_then(Value::as_array)
+            .map(|names| names.iter().filter_map(|n| n.as_str().map(str::to_string)).collect()),
     };
     let throughput = |of: &Value| {
         let of = of.get("ProvisionedThroughput")?;
-        Some(ProvisionedThroughput { read_capacity_units: number(of, "ReadCapacityUnits")?, write_capacity_units: number(of, "WriteCapacityUnits")? })
+        Some(ProvisionedThroughput {
+            read_capacity_units: number(of, "ReadCapacityUnits")?,
+            write_capacity_units: number(of, "WriteCapacityUnits")?,
+        })
     };
     let definitions = list(properties, "AttributeDefinitions");
-    let definitions = definitions.iter().map(|of| AttributeDefinition { attribute_name: text(of, "AttributeName").unwrap_or_default(), attribute_type: text(of, "AttributeType").unwrap_or_default().into() });
+    let definitions = definitions.iter().map(|of| AttributeDefinition {
+        attribute_name: text(of, "AttributeName").unwrap_or_default(),
+        attribute_type: text(of, "AttributeType").unwrap_or_default().into(),
+    });
     let local = list(properties, "LocalSecondaryIndexes");
-    let local = local.iter().map(|of| LocalSecondaryIndex { index_name: text(of, "IndexName").unwrap_or_default(), key_schema: keys(of), projection: projection(of) });
+    let local = local.iter().map(|of| LocalSecondaryIndex {
+        index_name: text(of, "IndexName").unwrap_or_default(),
+        key_schema: keys(of),
+        projection: projection(of),
+    });
     let global = list(properties, "GlobalSecondaryIndexes");
     let global = global.iter().map(|of| GlobalSecondaryIndex {
         index_name: text(of, "IndexName").unwrap_or_default(),
@@ -132,7 +184,9 @@ fn create_request(name: &str, properties: &Value, of_stack: &BTreeMap<String, St
         ..GlobalSecondaryIndex::default()
     });
     let mut tags = of_stack.clone();
-    tags.extend(list(properties, "Tags").iter().filter_map(|tag| Some((text(tag, "Key")?, text(tag, "Value")?))));
+    tags.extend(
+        list(properties, "Tags").iter().filter_map(|tag| Some((text(tag, "Key")?, text(tag, "Value")?))),
+    );
     let view = properties.get("StreamSpecification").and_then(|spec| text(spec, "StreamViewType"));
     CreateTableInput {
         table_name: name.to_string(),
@@ -142,7 +196,8 @@ fn create_request(name: &str, properties: &Value, of_stack: &BTreeMap<String, St
         global_secondary_indexes: Some(global.collect()),
         billing_mode: text(properties, "BillingMode").map(|mode| BillingMode::from(mode.as_str())),
         provisioned_throughput: throughput(properties),
-        stream_specification: view.map(|view| StreamSpecification { stream_enabled: true, stream_view_type: Some(view.into()) }),
+        stream_specification: view
+            .map(|view| StreamSpecification { stream_enabled: true, stream_view_type: Some(view.into()) }),
         tags: Some(tags.into_iter().map(|(key, value)| Tag { key, value }).collect()),
         table_class: text(properties, "TableClass").map(|class| api::TableClass::from(class.as_str())),
         deletion_protection_enabled: boolean(properties, "DeletionProtectionEnabled"),

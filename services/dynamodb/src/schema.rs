@@ -7,9 +7,9 @@ use tidemill_dynamo_expression::{AttributeValue, Item};
 use tidemill_platform::{Fault, Timestamp};
 
 use crate::api::{
-    self, AttributeDefinition, BillingModeSummary, GlobalSecondaryIndexDescription, IndexStatus, KeySchemaElement, KeyType,
-    LocalSecondaryIndexDescription, Projection, ProvisionedThroughputDescription, ScalarAttributeType, StreamSpecification,
-    TableDescription, TableStatus,
+    self, AttributeDefinition, BillingModeSummary, GlobalSecondaryIndexDescription, IndexStatus,
+    KeySchemaElement, KeyType, LocalSecondaryIndexDescription, Projection, ProvisionedThroughputDescription,
+    ScalarAttributeType, StreamSpecification, TableDescription, TableStatus,
 };
 
 /// A table as it is kept.
@@ -73,7 +73,9 @@ impl Keys {
 
     fn wire(&self) -> Vec<KeySchemaElement> {
         let element = |name: &String, key_type| KeySchemaElement { attribute_name: name.clone(), key_type };
-        std::iter::once(element(&self.hash, KeyType::Hash)).chain(self.range.as_ref().map(|name| element(name, KeyType::Range))).collect()
+        std::iter::once(element(&self.hash, KeyType::Hash))
+            .chain(self.range.as_ref().map(|name| element(name, KeyType::Range)))
+            .collect()
     }
 }
 
@@ -86,25 +88,45 @@ impl Index {
         if self.projection == "ALL" {
             return Some(item.clone());
         }
-        let kept = |name: &String| self.keys.names().chain(table.names()).chain(&self.included).any(|known| known == name);
-        Some(item.iter().filter(|(name, _)| kept(name)).map(|(name, value)| (name.clone(), value.clone())).collect())
+        let kept = |name: &String| {
+            self.keys.names().chain(table.names()).chain(&self.included).any(|known| known == name)
+        };
+        Some(
+            item.iter()
+                .filter(|(name, _)| kept(name))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        )
     }
 }
 
 /// Reads the keys of a table or index.
 pub fn keys(schema: &[KeySchemaElement]) -> Result<Keys, Fault> {
-    let invalid = || Fault::validation("1 validation error detected: Invalid KeySchema: The first KeySchemaElement is not a HASH key type");
+    let invalid = || {
+        Fault::validation(
+            "1 validation error detected: Invalid KeySchema: The first KeySchemaElement is not a HASH key type",
+        )
+    };
     match schema {
-        [hash] if hash.key_type == KeyType::Hash => Ok(Keys { hash: hash.attribute_name.clone(), range: None }),
+        [hash] if hash.key_type == KeyType::Hash => {
+            Ok(Keys { hash: hash.attribute_name.clone(), range: None })
+        }
         [hash, range] if hash.key_type == KeyType::Hash && range.key_type == KeyType::Range => {
             if hash.attribute_name == range.attribute_name {
-                return Err(Fault::validation("Both the Hash Key and the Range Key element in the KeySchema have the same name"));
+                return Err(Fault::validation(
+                    "Both the Hash Key and the Range Key element in the KeySchema have the same name",
+                ));
             }
             Ok(Keys { hash: hash.attribute_name.clone(), range: Some(range.attribute_name.clone()) })
         }
-        [hash, _] if hash.key_type == KeyType::Hash => Err(Fault::validation("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")),
+        [hash, _] if hash.key_type == KeyType::Hash => {
+            Err(Fault::validation("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type"))
+        }
         [_] | [_, _] => Err(invalid()),
-        many => Err(Fault::validation(format!("1 validation error detected: Value '[...]' at 'keySchema' failed to satisfy constraint: Member must have length less than or equal to 2 ({})", many.len()))),
+        many => Err(Fault::validation(format!(
+            "1 validation error detected: Value '[...]' at 'keySchema' failed to satisfy constraint: Member must have length less than or equal to 2 ({})",
+            many.len()
+        ))),
     }
 }
 
@@ -119,7 +141,11 @@ pub fn types(definitions: &[AttributeDefinition]) -> Result<BTreeMap<String, Str
 }
 
 /// Every key must be defined, and nothing else may be.
-pub fn check_definitions(types: &BTreeMap<String, String>, keys: &Keys, indexes: &[Index]) -> Result<(), Fault> {
+pub fn check_definitions(
+    types: &BTreeMap<String, String>,
+    keys: &Keys,
+    indexes: &[Index],
+) -> Result<(), Fault> {
     let mut used: Vec<&String> = keys.names().collect();
     used.extend(indexes.iter().flat_map(|index| index.keys.names()));
     let listed = |names: Vec<&String>| names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
@@ -132,20 +158,33 @@ pub fn check_definitions(types: &BTreeMap<String, String>, keys: &Keys, indexes:
         )));
     }
     if types.keys().any(|name| !used.contains(&name)) {
-        return Err(Fault::validation("One or more parameter values were invalid: Number of attributes in KeySchema does not exactly match number of attributes defined in AttributeDefinitions"));
+        return Err(Fault::validation(
+            "One or more parameter values were invalid: Number of attributes in KeySchema does not exactly match number of attributes defined in AttributeDefinitions",
+        ));
     }
     Ok(())
 }
 
-pub fn index(id: String, name: String, global: bool, schema: &[KeySchemaElement], projection: Option<Projection>, capacity: (i64, i64)) -> Result<Index, Fault> {
+pub fn index(
+    id: String,
+    name: String,
+    global: bool,
+    schema: &[KeySchemaElement],
+    projection: Option<Projection>,
+    capacity: (i64, i64),
+) -> Result<Index, Fault> {
     let projection = projection.unwrap_or_default();
     let kind = projection.projection_type.map_or_else(|| "ALL".to_string(), |kind| kind.to_string());
     let included = projection.non_key_attributes.unwrap_or_default();
     if kind != "INCLUDE" && !included.is_empty() {
-        return Err(Fault::validation(format!("One or more parameter values were invalid: ProjectionType is {kind}, but NonKeyAttributes is specified")));
+        return Err(Fault::validation(format!(
+            "One or more parameter values were invalid: ProjectionType is {kind}, but NonKeyAttributes is specified"
+        )));
     }
     if kind == "INCLUDE" && included.is_empty() {
-        return Err(Fault::validation("One or more parameter values were invalid: ProjectionType is INCLUDE, but NonKeyAttributes is not specified"));
+        return Err(Fault::validation(
+            "One or more parameter values were invalid: ProjectionType is INCLUDE, but NonKeyAttributes is not specified",
+        ));
     }
     Ok(Index { id, name, global, keys: keys(schema)?, projection: kind, included, capacity })
 }
@@ -154,7 +193,11 @@ impl TableRow {
     /// The key of an item, checked against the table.
     pub fn key_of_item(&self, item: &Item) -> Result<Item, Fault> {
         for name in self.keys.names() {
-            let value = item.get(name).ok_or_else(|| Fault::validation(format!("One or more parameter values were invalid: Missing the key {name} in the item")))?;
+            let value = item.get(name).ok_or_else(|| {
+                Fault::validation(format!(
+                    "One or more parameter values were invalid: Missing the key {name} in the item"
+                ))
+            })?;
             self.check_key(name, value, |expected, actual| format!("One or more parameter values were invalid: Type mismatch for key {name} expected: {expected} actual: {actual}"))?;
         }
         Ok(self.keys.of(item))
@@ -186,7 +229,12 @@ impl TableRow {
         Ok(())
     }
 
-    fn check_key(&self, name: &str, value: &AttributeValue, mismatch: impl Fn(&str, &str) -> String) -> Result<(), Fault> {
+    fn check_key(
+        &self,
+        name: &str,
+        value: &AttributeValue,
+        mismatch: impl Fn(&str, &str) -> String,
+    ) -> Result<(), Fault> {
         let expected = self.types.get(name).map_or("S", String::as_str);
         if value.type_name() != expected {
             return Err(Fault::validation(mismatch(expected, value.type_name())));
@@ -197,7 +245,9 @@ impl TableRow {
             _ => None,
         };
         match empty {
-            Some(kind) => Err(Fault::validation(format!("One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty {kind} value. Key: {name}"))),
+            Some(kind) => Err(Fault::validation(format!(
+                "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty {kind} value. Key: {name}"
+            ))),
             None => Ok(()),
         }
     }
@@ -214,27 +264,36 @@ impl TableRow {
             projection_type: Some(index.projection.as_str().into()),
             non_key_attributes: (!index.included.is_empty()).then(|| index.included.clone()),
         };
-        let local = self.indexes.iter().filter(|index| !index.global).map(|index| LocalSecondaryIndexDescription {
-            index_name: Some(index.name.clone()),
-            key_schema: Some(index.keys.wire()),
-            projection: Some(projection(index)),
-            index_size_bytes: Some(0),
-            item_count: Some(0),
-            index_arn: Some(format!("{}/index/{}", self.arn, index.name)),
-        });
-        let global = self.indexes.iter().filter(|index| index.global).map(|index| GlobalSecondaryIndexDescription {
-            index_name: Some(index.name.clone()),
-            key_schema: Some(index.keys.wire()),
-            projection: Some(projection(index)),
-            index_status: Some(if status == TableStatus::Creating { IndexStatus::Creating } else { IndexStatus::Active }),
-            provisioned_throughput: Some(throughput(index.capacity)),
-            index_size_bytes: Some(0),
-            item_count: Some(0),
-            index_arn: Some(format!("{}/index/{}", self.arn, index.name)),
-            ..GlobalSecondaryIndexDescription::default()
-        });
+        let local =
+            self.indexes.iter().filter(|index| !index.global).map(|index| LocalSecondaryIndexDescription {
+                index_name: Some(index.name.clone()),
+                key_schema: Some(index.keys.wire()),
+                projection: Some(projection(index)),
+                index_size_bytes: Some(0),
+                item_count: Some(0),
+                index_arn: Some(format!("{}/index/{}", self.arn, index.name)),
+            });
+        let global =
+            self.indexes.iter().filter(|index| index.global).map(|index| GlobalSecondaryIndexDescription {
+                index_name: Some(index.name.clone()),
+                key_schema: Some(index.keys.wire()),
+                projection: Some(projection(index)),
+                index_status: Some(if status == TableStatus::Creating {
+                    IndexStatus::Creating
+                } else {
+                    IndexStatus::Active
+                }),
+                provisioned_throughput: Some(throughput(index.capacity)),
+                index_size_bytes: Some(0),
+                item_count: Some(0),
+                index_arn: Some(format!("{}/index/{}", self.arn, index.name)),
+                ..GlobalSecondaryIndexDescription::default()
+            });
         let (local, global): (Vec<_>, Vec<_>) = (local.collect(), global.collect());
-        let definitions = self.types.iter().map(|(name, kind)| AttributeDefinition { attribute_name: name.clone(), attribute_type: ScalarAttributeType::from(kind.as_str()) });
+        let definitions = self.types.iter().map(|(name, kind)| AttributeDefinition {
+            attribute_name: name.clone(),
+            attribute_type: ScalarAttributeType::from(kind.as_str()),
+        });
         TableDescription {
             attribute_definitions: Some(definitions.collect()),
             table_name: Some(self.name.clone()),
@@ -252,10 +311,16 @@ impl TableRow {
             }),
             local_secondary_indexes: (!local.is_empty()).then_some(local),
             global_secondary_indexes: (!global.is_empty()).then_some(global),
-            stream_specification: self.stream.as_ref().map(|stream| StreamSpecification { stream_enabled: true, stream_view_type: Some(stream.view.as_str().into()) }),
+            stream_specification: self.stream.as_ref().map(|stream| StreamSpecification {
+                stream_enabled: true,
+                stream_view_type: Some(stream.view.as_str().into()),
+            }),
             latest_stream_label: self.stream.as_ref().map(|stream| stream.label.clone()),
             latest_stream_arn: self.stream.as_ref().map(|stream| stream.arn.clone()),
-            table_class_summary: self.table_class.as_ref().map(|class| api::TableClassSummary { table_class: Some(class.as_str().into()), last_update_date_time: None }),
+            table_class_summary: self.table_class.as_ref().map(|class| api::TableClassSummary {
+                table_class: Some(class.as_str().into()),
+                last_update_date_time: None,
+            }),
             deletion_protection_enabled: Some(self.deletion_protected),
             ..TableDescription::default()
         }

@@ -6,10 +6,7 @@
 use std::{
     collections::HashMap,
     ops::ControlFlow,
-    sync::{
-        Arc,
-        atomic::AtomicI64,
-    },
+    sync::{Arc, atomic::AtomicI64},
 };
 
 use bytes::Bytes;
@@ -75,7 +72,10 @@ impl DynamoDb {
     /// The table a request names, by name or ARN.
     pub fn table(&self, cx: &Cx, name: &str) -> Result<Arc<TableState>, Fault> {
         let tables = self.tables.read();
-        tables.get(&table_arn(cx, name)).cloned().ok_or_else(|| ResourceNotFoundException::new("Requested resource not found").into())
+        tables
+            .get(&table_arn(cx, name))
+            .cloned()
+            .ok_or_else(|| ResourceNotFoundException::new("Requested resource not found").into())
     }
 
     /// As [`DynamoDb::table`], with the sentence of operations on tables themselves.
@@ -87,7 +87,8 @@ impl DynamoDb {
     pub fn find(&self, table: &TableState, key: &RowKey) -> Result<Option<(Item, Seq)>, Fault> {
         let found = self.platform.store.get(&ROWS, table.partition, key).map_err(Fault::internal)?;
         let Some(found) = found else { return Ok(None) };
-        let item = encoding::decode(&found.value).ok_or_else(|| Fault::internal("an item cannot be read back"))?;
+        let item =
+            encoding::decode(&found.value).ok_or_else(|| Fault::internal("an item cannot be read back"))?;
         Ok(Some((item, found.seq)))
     }
 }
@@ -137,11 +138,12 @@ async fn sweep(platform: Arc<Platform>, partition: Partition, space: String) {
     loop {
         let mut batch = Batch::new(partition);
         let mut count = 0;
-        let scanned = platform.store.scan(&ROWS, partition, space_from(&space, 0)..space_end(&space), |key, _| {
-            batch.delete(&ROWS, &key);
-            count += 1;
-            if count < SWEEP { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
+        let scanned =
+            platform.store.scan(&ROWS, partition, space_from(&space, 0)..space_end(&space), |key, _| {
+                batch.delete(&ROWS, &key);
+                count += 1;
+                if count < SWEEP { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
         if count < SWEEP {
             batch.delete(&GARBAGE, &space);
         }
@@ -169,5 +171,3 @@ pub fn table_arn(cx: &Cx, name: &str) -> String {
 pub fn no_table(name: &str) -> Fault {
     ResourceNotFoundException::new(format!("Requested resource not found: Table: {name} not found")).into()
 }
-
-

@@ -101,7 +101,11 @@ impl StreamState {
     }
 
     pub fn shard_id(&self) -> String {
-        let digest = self.info.arn.bytes().fold(0xcbf2_9ce4_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let digest = self
+            .info
+            .arn
+            .bytes()
+            .fold(0xcbf2_9ce4_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         format!("shardId-{:020}-{:08x}", self.info.created_at, digest as u32)
     }
 
@@ -135,7 +139,13 @@ impl DynamoDb {
 
     /// Writes the record of a change into its batch. Nothing when the table has no stream or nothing changed. The caller
     /// holds the table's lock and calls [`DynamoDb::written`] once the batch is submitted.
-    pub fn record(&self, cx: &Cx, table: &TableRow, batch: &mut Batch, change: &Change<'_>) -> Option<Arc<StreamState>> {
+    pub fn record(
+        &self,
+        cx: &Cx,
+        table: &TableRow,
+        batch: &mut Batch,
+        change: &Change<'_>,
+    ) -> Option<Arc<StreamState>> {
         let stream = self.streams.read().get(&table.stream.as_ref()?.arn).cloned()?;
         let event = match (change.old, change.new) {
             (None, None) => return None,
@@ -147,7 +157,8 @@ impl DynamoDb {
         let view = stream.info.view.as_str();
         let new = change.new.filter(|_| matches!(view, "NEW_IMAGE" | "NEW_AND_OLD_IMAGES"));
         let old = change.old.filter(|_| matches!(view, "OLD_IMAGE" | "NEW_AND_OLD_IMAGES"));
-        let trace = if cx.trace().root.is_empty() { Trace::begin(cx.now(), cx.random()) } else { cx.trace().clone() };
+        let trace =
+            if cx.trace().root.is_empty() { Trace::begin(cx.now(), cx.random()) } else { cx.trace().clone() };
         let record = RecordRow {
             event_id: cx.random().hex::<16>(),
             event: event.into(),
@@ -162,7 +173,13 @@ impl DynamoDb {
         batch.put(&STREAM_RECORDS, &(stream.info.arn.clone(), number), &record);
         self.trim(batch, &stream, cx.now().millis());
         if !cx.trace().root.is_empty() {
-            let fate = tidemill_delivery::Fate::happened(cx.now(), cx.trace(), record.event_id, table.arn.clone(), format!("{event} {}", crate::values::item_json(change.key)));
+            let fate = tidemill_delivery::Fate::happened(
+                cx.now(),
+                cx.trace(),
+                record.event_id,
+                table.arn.clone(),
+                format!("{event} {}", crate::values::item_json(change.key)),
+            );
             self.delivery.ledger().record(batch, &fate);
         }
         Some(stream)
@@ -195,7 +212,12 @@ impl DynamoDb {
     }
 
     /// Up to `most` readable records from a number on, none older than a day.
-    pub fn read_records(&self, stream: &StreamState, from: u64, most: usize) -> Result<Vec<(u64, RecordRow)>, Fault> {
+    pub fn read_records(
+        &self,
+        stream: &StreamState,
+        from: u64,
+        most: usize,
+    ) -> Result<Vec<(u64, RecordRow)>, Fault> {
         let until = stream.readable.load(Ordering::Acquire);
         let oldest = self.platform.clock.now().millis() - RETENTION_MS;
         let mut records = Vec::new();
@@ -203,12 +225,13 @@ impl DynamoDb {
             return Ok(records);
         }
         let range = (stream.info.arn.clone(), from)..(stream.info.arn.clone(), until);
-        let scanned = self.platform.store.scan(&STREAM_RECORDS, stream.partition, range, |(_, number), record| {
-            if record.at > oldest {
-                records.push((number, record));
-            }
-            if records.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
+        let scanned =
+            self.platform.store.scan(&STREAM_RECORDS, stream.partition, range, |(_, number), record| {
+                if record.at > oldest {
+                    records.push((number, record));
+                }
+                if records.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
         scanned.map_err(Fault::internal)?;
         Ok(records)
     }

@@ -14,9 +14,11 @@ use crate::{
     DynamoDb,
     stream_records::{RETENTION_MS, RecordRow, StreamState, number, sequence},
     streams_api::{
-        self, DescribeStreamInput, DescribeStreamOutput, ExpiredIteratorException, GetRecordsInput, GetRecordsOutput, GetShardIteratorInput,
-        GetShardIteratorOutput, KeySchemaElement, KeyType, ListStreamsInput, ListStreamsOutput, OperationType, ResourceNotFoundException,
-        SequenceNumberRange, Shard, ShardIteratorType, Stream, StreamDescription, StreamStatus, StreamViewType, TrimmedDataAccessException,
+        self, DescribeStreamInput, DescribeStreamOutput, ExpiredIteratorException, GetRecordsInput,
+        GetRecordsOutput, GetShardIteratorInput, GetShardIteratorOutput, KeySchemaElement, KeyType,
+        ListStreamsInput, ListStreamsOutput, OperationType, ResourceNotFoundException, SequenceNumberRange,
+        Shard, ShardIteratorType, Stream, StreamDescription, StreamStatus, StreamViewType,
+        TrimmedDataAccessException,
     },
     values::item_json,
 };
@@ -25,7 +27,11 @@ use crate::{
 const ITERATOR_MS: i64 = 15 * 60_000;
 const MOST_RECORDS: usize = 1000;
 
-pub async fn list_streams(db: &DynamoDb, cx: &Cx, input: ListStreamsInput) -> Result<ListStreamsOutput, Fault> {
+pub async fn list_streams(
+    db: &DynamoDb,
+    cx: &Cx,
+    input: ListStreamsInput,
+) -> Result<ListStreamsOutput, Fault> {
     let mut mine: Vec<Stream> = db
         .streams
         .read()
@@ -50,7 +56,11 @@ pub async fn list_streams(db: &DynamoDb, cx: &Cx, input: ListStreamsInput) -> Re
     Ok(ListStreamsOutput { streams: Some(streams), last_evaluated_stream_arn: last })
 }
 
-pub async fn describe_stream(db: &DynamoDb, _: &Cx, input: DescribeStreamInput) -> Result<DescribeStreamOutput, Fault> {
+pub async fn describe_stream(
+    db: &DynamoDb,
+    _: &Cx,
+    input: DescribeStreamInput,
+) -> Result<DescribeStreamOutput, Fault> {
     if input.shard_filter.is_some() {
         return Err(Fault::not_implemented("DescribeStream with ShardFilter"));
     }
@@ -67,12 +77,17 @@ pub async fn describe_stream(db: &DynamoDb, _: &Cx, input: DescribeStreamInput) 
     };
     let begun = input.exclusive_start_shard_id.is_some();
     let element = |name: &String, key_type| KeySchemaElement { attribute_name: name.clone(), key_type };
-    let keys = std::iter::once(element(&info.keys.hash, KeyType::Hash)).chain(info.keys.range.as_ref().map(|name| element(name, KeyType::Range)));
+    let keys = std::iter::once(element(&info.keys.hash, KeyType::Hash))
+        .chain(info.keys.range.as_ref().map(|name| element(name, KeyType::Range)));
     Ok(DescribeStreamOutput {
         stream_description: Some(StreamDescription {
             stream_arn: Some(info.arn.clone()),
             stream_label: Some(info.label.clone()),
-            stream_status: Some(if stream.is_closed() { StreamStatus::Disabled } else { StreamStatus::Enabled }),
+            stream_status: Some(if stream.is_closed() {
+                StreamStatus::Disabled
+            } else {
+                StreamStatus::Enabled
+            }),
             stream_view_type: Some(info.view.as_str().into()),
             creation_request_date_time: Some(Timestamp::from_millis(info.created_at)),
             table_name: Some(info.table_name.clone()),
@@ -83,13 +98,24 @@ pub async fn describe_stream(db: &DynamoDb, _: &Cx, input: DescribeStreamInput) 
     })
 }
 
-pub async fn get_shard_iterator(db: &DynamoDb, cx: &Cx, input: GetShardIteratorInput) -> Result<GetShardIteratorOutput, Fault> {
+pub async fn get_shard_iterator(
+    db: &DynamoDb,
+    cx: &Cx,
+    input: GetShardIteratorInput,
+) -> Result<GetShardIteratorOutput, Fault> {
     let stream = db.stream(&input.stream_arn)?;
     if input.shard_id != stream.shard_id() {
-        return Err(ResourceNotFoundException::new(format!("Requested resource not found: Shard: {} not found", input.shard_id)).into());
+        return Err(ResourceNotFoundException::new(format!(
+            "Requested resource not found: Shard: {} not found",
+            input.shard_id
+        ))
+        .into());
     }
     let named = || {
-        let text = input.sequence_number.as_deref().ok_or_else(|| Fault::validation("SequenceNumber is required for this ShardIteratorType"))?;
+        let text = input
+            .sequence_number
+            .as_deref()
+            .ok_or_else(|| Fault::validation("SequenceNumber is required for this ShardIteratorType"))?;
         number(text).ok_or_else(|| Fault::validation(format!("Invalid SequenceNumber: {text}")))
     };
     let from = match input.shard_iterator_type {
@@ -98,7 +124,10 @@ pub async fn get_shard_iterator(db: &DynamoDb, cx: &Cx, input: GetShardIteratorI
         ShardIteratorType::AtSequenceNumber => named()?,
         _ => named()? + 1,
     };
-    if matches!(input.shard_iterator_type, ShardIteratorType::AtSequenceNumber | ShardIteratorType::AfterSequenceNumber) {
+    if matches!(
+        input.shard_iterator_type,
+        ShardIteratorType::AtSequenceNumber | ShardIteratorType::AfterSequenceNumber
+    ) {
         db.check_trimmed(&stream, from)?;
     }
     Ok(GetShardIteratorOutput { shard_iterator: Some(iterator(&stream, from, cx.now().millis())) })
@@ -115,20 +144,30 @@ pub async fn get_records(db: &DynamoDb, cx: &Cx, input: GetRecordsInput) -> Resu
     let found = db.read_records(&stream, from, limit)?;
     let next = found.last().map_or(from, |(number, _)| number + 1);
     let ended = stream.is_closed() && next >= stream.readable.load(Ordering::Acquire);
-    let records = found.iter().map(|(number, record)| wire(&stream, *number, record)).collect::<Result<Vec<_>, _>>()?;
-    Ok(GetRecordsOutput { records: Some(records), next_shard_iterator: (!ended).then(|| iterator(&stream, next, now)) })
+    let records =
+        found.iter().map(|(number, record)| wire(&stream, *number, record)).collect::<Result<Vec<_>, _>>()?;
+    Ok(GetRecordsOutput {
+        records: Some(records),
+        next_shard_iterator: (!ended).then(|| iterator(&stream, next, now)),
+    })
 }
 
 impl DynamoDb {
     pub fn stream(&self, arn: &str) -> Result<Arc<StreamState>, Fault> {
-        let missing = || ResourceNotFoundException::new(format!("Requested resource not found: Stream: {arn} not found")).into();
+        let missing = || {
+            ResourceNotFoundException::new(format!("Requested resource not found: Stream: {arn} not found"))
+                .into()
+        };
         self.streams.read().get(arn).cloned().ok_or_else(missing)
     }
 
     fn check_trimmed(&self, stream: &StreamState, from: u64) -> Result<(), Fault> {
         let first = self.read_records(stream, 0, 1)?.first().map(|(number, _)| *number);
         match first {
-            Some(first) if from < first => Err(TrimmedDataAccessException::new("The requested sequence number is beyond the trim horizon").into()),
+            Some(first) if from < first => Err(TrimmedDataAccessException::new(
+                "The requested sequence number is beyond the trim horizon",
+            )
+            .into()),
             _ => Ok(()),
         }
     }
@@ -206,7 +245,8 @@ impl StreamSource for DynamoDb {
     fn shards(&self, stream: &str) -> Result<Vec<stream::Shard>, Fault> {
         let stream = self.stream(stream)?;
         // A day after it was disabled nothing is left to read.
-        let over = stream.info.disabled_at.is_some_and(|at| at + RETENTION_MS < self.platform.clock.now().millis());
+        let over =
+            stream.info.disabled_at.is_some_and(|at| at + RETENTION_MS < self.platform.clock.now().millis());
         let shard = stream::Shard { id: stream.shard_id(), parent: None, closed: stream.is_closed() };
         Ok(if over { Vec::new() } else { vec![shard] })
     }

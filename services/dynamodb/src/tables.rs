@@ -10,10 +10,11 @@ use tidemill_store::Batch;
 use crate::{
     DynamoDb,
     api::{
-        BillingMode, CreateTableInput, CreateTableOutput, DeleteTableInput, DeleteTableOutput, DescribeLimitsInput, DescribeLimitsOutput,
-        DescribeTableInput, DescribeTableOutput, DescribeTimeToLiveInput, DescribeTimeToLiveOutput, ListTablesInput, ListTablesOutput,
-        ProvisionedThroughput, ResourceInUseException, SSESpecification, StreamSpecification, TableStatus, TimeToLiveDescription,
-        TimeToLiveStatus, UpdateTableInput, UpdateTableOutput,
+        BillingMode, CreateTableInput, CreateTableOutput, DeleteTableInput, DeleteTableOutput,
+        DescribeLimitsInput, DescribeLimitsOutput, DescribeTableInput, DescribeTableOutput,
+        DescribeTimeToLiveInput, DescribeTimeToLiveOutput, ListTablesInput, ListTablesOutput,
+        ProvisionedThroughput, ResourceInUseException, SSESpecification, StreamSpecification, TableStatus,
+        TimeToLiveDescription, TimeToLiveStatus, UpdateTableInput, UpdateTableOutput,
     },
     keys::{in_index, space_end, space_from},
     schema::{self, Index, StreamRow, TableRow},
@@ -21,7 +22,11 @@ use crate::{
     stream_records::{StreamInfo, StreamState},
 };
 
-pub async fn create_table(db: &DynamoDb, cx: &Cx, input: CreateTableInput) -> Result<CreateTableOutput, Fault> {
+pub async fn create_table(
+    db: &DynamoDb,
+    cx: &Cx,
+    input: CreateTableInput,
+) -> Result<CreateTableOutput, Fault> {
     refuse(&[
         ("ResourcePolicy", input.resource_policy.is_some()),
         ("encryption with a KMS key", sse_asked(input.sse_specification.as_ref())),
@@ -48,18 +53,37 @@ pub async fn create_table(db: &DynamoDb, cx: &Cx, input: CreateTableInput) -> Re
     };
     let mut indexes = Vec::new();
     for local in input.local_secondary_indexes.unwrap_or_default() {
-        let index = schema::index(cx.random().uuid(), local.index_name, false, &local.key_schema, Some(local.projection), (0, 0))?;
+        let index = schema::index(
+            cx.random().uuid(),
+            local.index_name,
+            false,
+            &local.key_schema,
+            Some(local.projection),
+            (0, 0),
+        )?;
         if index.keys.hash != row.keys.hash {
-            return Err(Fault::validation(format!("One or more parameter values were invalid: Index KeySchema does not have the same leading hash key as table KeySchema for index: {}. index hash key: {}, table hash key: {}", index.name, index.keys.hash, row.keys.hash)));
+            return Err(Fault::validation(format!(
+                "One or more parameter values were invalid: Index KeySchema does not have the same leading hash key as table KeySchema for index: {}. index hash key: {}, table hash key: {}",
+                index.name, index.keys.hash, row.keys.hash
+            )));
         }
         if row.keys.range.is_none() {
-            return Err(Fault::validation("One or more parameter values were invalid: Table KeySchema does not have a range key, which is required when specifying a LocalSecondaryIndex"));
+            return Err(Fault::validation(
+                "One or more parameter values were invalid: Table KeySchema does not have a range key, which is required when specifying a LocalSecondaryIndex",
+            ));
         }
         indexes.push(index);
     }
     for global in input.global_secondary_indexes.unwrap_or_default() {
         let throughput = capacity(on_demand, global.provisioned_throughput.as_ref())?;
-        indexes.push(schema::index(cx.random().uuid(), global.index_name, true, &global.key_schema, Some(global.projection), throughput)?);
+        indexes.push(schema::index(
+            cx.random().uuid(),
+            global.index_name,
+            true,
+            &global.key_schema,
+            Some(global.projection),
+            throughput,
+        )?);
     }
     check_indexes(&indexes)?;
     schema::check_definitions(&row.types, &row.keys, &indexes)?;
@@ -71,15 +95,22 @@ pub async fn create_table(db: &DynamoDb, cx: &Cx, input: CreateTableInput) -> Re
 fn check_indexes(indexes: &[Index]) -> Result<(), Fault> {
     for (at, index) in indexes.iter().enumerate() {
         if indexes[..at].iter().any(|other| other.name == index.name) {
-            return Err(Fault::validation(format!("One or more parameter values were invalid: Duplicate index name: {}", index.name)));
+            return Err(Fault::validation(format!(
+                "One or more parameter values were invalid: Duplicate index name: {}",
+                index.name
+            )));
         }
     }
     let over = |global, most| indexes.iter().filter(|index| index.global == global).count() > most;
     if over(false, 5) {
-        return Err(Fault::validation("One or more parameter values were invalid: Number of LocalSecondaryIndexes exceeds per-table limit of 5"));
+        return Err(Fault::validation(
+            "One or more parameter values were invalid: Number of LocalSecondaryIndexes exceeds per-table limit of 5",
+        ));
     }
     if over(true, 20) {
-        return Err(Fault::validation("One or more parameter values were invalid: GlobalSecondaryIndex count exceeds the per-table limit of 20"));
+        return Err(Fault::validation(
+            "One or more parameter values were invalid: GlobalSecondaryIndex count exceeds the per-table limit of 20",
+        ));
     }
     Ok(())
 }
@@ -90,17 +121,25 @@ fn check_name(name: &str) -> Result<(), Fault> {
         return Ok(());
     }
     if known {
-        return Err(Fault::validation("TableName must be at least 3 characters long and at most 255 characters long"));
+        return Err(Fault::validation(
+            "TableName must be at least 3 characters long and at most 255 characters long",
+        ));
     }
-    Err(Fault::validation(format!("1 validation error detected: Value '{name}' at 'tableName' failed to satisfy constraint: Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+")))
+    Err(Fault::validation(format!(
+        "1 validation error detected: Value '{name}' at 'tableName' failed to satisfy constraint: Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+"
+    )))
 }
 
 fn capacity(on_demand: bool, asked: Option<&ProvisionedThroughput>) -> Result<(i64, i64), Fault> {
     match (on_demand, asked) {
-        (true, Some(_)) => Err(Fault::validation("One or more parameter values were invalid: Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST")),
+        (true, Some(_)) => Err(Fault::validation(
+            "One or more parameter values were invalid: Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST",
+        )),
         (true, None) => Ok((0, 0)),
         (false, Some(throughput)) => Ok((throughput.read_capacity_units, throughput.write_capacity_units)),
-        (false, None) => Err(Fault::validation("One or more parameter values were invalid: ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED")),
+        (false, None) => Err(Fault::validation(
+            "One or more parameter values were invalid: ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED",
+        )),
     }
 }
 
@@ -110,7 +149,12 @@ fn sse_asked(sse: Option<&SSESpecification>) -> bool {
 
 impl DynamoDb {
     /// Keeps a checked table, with its stream if one is asked for.
-    pub async fn create(&self, cx: &Cx, mut row: TableRow, stream: Option<StreamSpecification>) -> Result<Arc<TableRow>, Fault> {
+    pub async fn create(
+        &self,
+        cx: &Cx,
+        mut row: TableRow,
+        stream: Option<StreamSpecification>,
+    ) -> Result<Arc<TableRow>, Fault> {
         let ticket = {
             let mut tables = self.tables.write();
             if tables.contains_key(&row.arn) {
@@ -129,10 +173,19 @@ impl DynamoDb {
     }
 
     /// Gives a table a new stream, if one is asked for.
-    fn open_stream(&self, cx: &Cx, row: &mut TableRow, asked: Option<StreamSpecification>, batch: &mut Batch) -> Result<Option<Arc<StreamState>>, Fault> {
+    fn open_stream(
+        &self,
+        cx: &Cx,
+        row: &mut TableRow,
+        asked: Option<StreamSpecification>,
+        batch: &mut Batch,
+    ) -> Result<Option<Arc<StreamState>>, Fault> {
         let Some(asked) = asked.filter(|asked| asked.stream_enabled) else { return Ok(None) };
         let view = asked.stream_view_type.ok_or_else(|| Fault::validation("One or more parameter values were invalid: StreamViewType is required when StreamEnabled is true"))?;
-        let label = jiff::Timestamp::from_millisecond(cx.now().millis()).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%S.%3f").to_string();
+        let label = jiff::Timestamp::from_millisecond(cx.now().millis())
+            .unwrap_or_default()
+            .strftime("%Y-%m-%dT%H:%M:%S.%3f")
+            .to_string();
         let arn = format!("{}/stream/{label}", row.arn);
         row.stream = Some(StreamRow { arn: arn.clone(), label: label.clone(), view: view.to_string() });
         let info = StreamInfo {
@@ -165,11 +218,14 @@ impl DynamoDb {
             let mut gone = table.writes.lock();
             let row = table.row();
             if row.deletion_protected {
-                return Err(Fault::validation("Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first."));
+                return Err(Fault::validation(
+                    "Resource cannot be deleted as it is currently protected against deletion. Disable deletion protection first.",
+                ));
             }
             let mut batch = Batch::new(table.partition);
             batch.delete(&TABLES, &row.arn);
-            let spaces: Vec<String> = std::iter::once(&row.id).chain(row.indexes.iter().map(|index| &index.id)).cloned().collect();
+            let spaces: Vec<String> =
+                std::iter::once(&row.id).chain(row.indexes.iter().map(|index| &index.id)).cloned().collect();
             spaces.iter().for_each(|space| abandon(&mut batch, space));
             if let Some(stream) = &row.stream {
                 self.close_stream(cx, stream, &mut batch);
@@ -185,7 +241,11 @@ impl DynamoDb {
     }
 
     /// Changes a table's row under its lock.
-    pub async fn change(&self, table: &TableState, change: impl FnOnce(&mut TableRow, &mut Batch) -> Result<(), Fault>) -> Result<Arc<TableRow>, Fault> {
+    pub async fn change(
+        &self,
+        table: &TableState,
+        change: impl FnOnce(&mut TableRow, &mut Batch) -> Result<(), Fault>,
+    ) -> Result<Arc<TableRow>, Fault> {
         let (ticket, row) = {
             let _turn = table.writes.lock();
             let mut row = TableRow::clone(&table.row());
@@ -202,41 +262,72 @@ impl DynamoDb {
     }
 
     /// Fills a new index from the items that are there.
-    fn backfill(&self, table: &TableState, row: &TableRow, index: &Index, batch: &mut Batch) -> Result<(), Fault> {
-        let scanned = self.platform.store.scan(&ROWS, table.partition, space_from(&row.id, 0)..space_end(&row.id), |_, bytes: Bytes| {
-            if let Some(item) = encoding::decode(&bytes).and_then(|item| index.project(&item, &row.keys)) {
-                let place = in_index(&index.id, &index.keys, &row.keys, &item);
-                batch.put(&ROWS, &place, &Bytes::from(encoding::encode(&item)));
-            }
-            std::ops::ControlFlow::Continue(())
-        });
+    fn backfill(
+        &self,
+        table: &TableState,
+        row: &TableRow,
+        index: &Index,
+        batch: &mut Batch,
+    ) -> Result<(), Fault> {
+        let scanned = self.platform.store.scan(
+            &ROWS,
+            table.partition,
+            space_from(&row.id, 0)..space_end(&row.id),
+            |_, bytes: Bytes| {
+                if let Some(item) = encoding::decode(&bytes).and_then(|item| index.project(&item, &row.keys))
+                {
+                    let place = in_index(&index.id, &index.keys, &row.keys, &item);
+                    batch.put(&ROWS, &place, &Bytes::from(encoding::encode(&item)));
+                }
+                std::ops::ControlFlow::Continue(())
+            },
+        );
         scanned.map_err(Fault::internal)
     }
 }
 
-pub async fn describe_table(db: &DynamoDb, cx: &Cx, input: DescribeTableInput) -> Result<DescribeTableOutput, Fault> {
+pub async fn describe_table(
+    db: &DynamoDb,
+    cx: &Cx,
+    input: DescribeTableInput,
+) -> Result<DescribeTableOutput, Fault> {
     let table = db.table_itself(cx, &input.table_name)?;
     Ok(DescribeTableOutput { table: Some(described(&table)) })
 }
 
 pub fn described(table: &TableState) -> crate::api::TableDescription {
-    table.row().describe(TableStatus::Active, table.items.load(Ordering::Relaxed), table.bytes.load(Ordering::Relaxed))
+    table.row().describe(
+        TableStatus::Active,
+        table.items.load(Ordering::Relaxed),
+        table.bytes.load(Ordering::Relaxed),
+    )
 }
 
 pub async fn list_tables(db: &DynamoDb, cx: &Cx, input: ListTablesInput) -> Result<ListTablesOutput, Fault> {
     let prefix = cx.arn("dynamodb", "table/").to_string();
-    let mut names: Vec<String> = db.tables.read().keys().filter_map(|arn| arn.strip_prefix(&prefix).map(str::to_string)).collect();
+    let mut names: Vec<String> =
+        db.tables.read().keys().filter_map(|arn| arn.strip_prefix(&prefix).map(str::to_string)).collect();
     names.sort();
     let after = input.exclusive_start_table_name;
     let limit = usize::try_from(input.limit.unwrap_or(100)).unwrap_or(100);
     let mut rest = names.into_iter().filter(|name| after.as_ref().is_none_or(|after| name > after));
     let page: Vec<String> = rest.by_ref().take(limit).collect();
     let more = rest.next().is_some();
-    Ok(ListTablesOutput { last_evaluated_table_name: page.last().filter(|_| more).cloned(), table_names: Some(page) })
+    Ok(ListTablesOutput {
+        last_evaluated_table_name: page.last().filter(|_| more).cloned(),
+        table_names: Some(page),
+    })
 }
 
-pub async fn update_table(db: &DynamoDb, cx: &Cx, input: UpdateTableInput) -> Result<UpdateTableOutput, Fault> {
-    refuse(&[("replicas", input.replica_updates.is_some()), ("encryption with a KMS key", sse_asked(input.sse_specification.as_ref()))])?;
+pub async fn update_table(
+    db: &DynamoDb,
+    cx: &Cx,
+    input: UpdateTableInput,
+) -> Result<UpdateTableOutput, Fault> {
+    refuse(&[
+        ("replicas", input.replica_updates.is_some()),
+        ("encryption with a KMS key", sse_asked(input.sse_specification.as_ref())),
+    ])?;
     let table = db.table_itself(cx, &input.table_name)?;
     let mut opened = None;
     let mut cleared = Vec::new();
@@ -298,21 +389,40 @@ pub async fn update_table(db: &DynamoDb, cx: &Cx, input: UpdateTableInput) -> Re
         .await?;
     db.streams.write().extend(opened.map(|stream| (stream.info.arn.clone(), stream)));
     cleared.into_iter().for_each(|space| db.clear(table.partition, space));
-    Ok(UpdateTableOutput { table_description: Some(row.describe(TableStatus::Updating, table.items.load(Ordering::Relaxed), table.bytes.load(Ordering::Relaxed))) })
+    Ok(UpdateTableOutput {
+        table_description: Some(row.describe(
+            TableStatus::Updating,
+            table.items.load(Ordering::Relaxed),
+            table.bytes.load(Ordering::Relaxed),
+        )),
+    })
 }
 
-pub async fn delete_table(db: &DynamoDb, cx: &Cx, input: DeleteTableInput) -> Result<DeleteTableOutput, Fault> {
+pub async fn delete_table(
+    db: &DynamoDb,
+    cx: &Cx,
+    input: DeleteTableInput,
+) -> Result<DeleteTableOutput, Fault> {
     let row = db.delete(cx, &input.table_name).await?;
     Ok(DeleteTableOutput { table_description: Some(row.describe(TableStatus::Deleting, 0, 0)) })
 }
 
-pub async fn describe_time_to_live(db: &DynamoDb, cx: &Cx, input: DescribeTimeToLiveInput) -> Result<DescribeTimeToLiveOutput, Fault> {
+pub async fn describe_time_to_live(
+    db: &DynamoDb,
+    cx: &Cx,
+    input: DescribeTimeToLiveInput,
+) -> Result<DescribeTimeToLiveOutput, Fault> {
     db.table_itself(cx, &input.table_name)?;
-    let description = TimeToLiveDescription { time_to_live_status: Some(TimeToLiveStatus::Disabled), attribute_name: None };
+    let description =
+        TimeToLiveDescription { time_to_live_status: Some(TimeToLiveStatus::Disabled), attribute_name: None };
     Ok(DescribeTimeToLiveOutput { time_to_live_description: Some(description) })
 }
 
-pub async fn describe_limits(_: &DynamoDb, _: &Cx, _: DescribeLimitsInput) -> Result<DescribeLimitsOutput, Fault> {
+pub async fn describe_limits(
+    _: &DynamoDb,
+    _: &Cx,
+    _: DescribeLimitsInput,
+) -> Result<DescribeLimitsOutput, Fault> {
     Ok(DescribeLimitsOutput {
         account_max_read_capacity_units: Some(80_000),
         account_max_write_capacity_units: Some(80_000),

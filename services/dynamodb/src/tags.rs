@@ -29,8 +29,13 @@ pub async fn untag_resource(db: &DynamoDb, cx: &Cx, input: UntagResourceInput) -
     Ok(Unit)
 }
 
-pub async fn list_tags_of_resource(db: &DynamoDb, cx: &Cx, input: ListTagsOfResourceInput) -> Result<ListTagsOfResourceOutput, Fault> {
+pub async fn list_tags_of_resource(
+    db: &DynamoDb,
+    cx: &Cx,
+    input: ListTagsOfResourceInput,
+) -> Result<ListTagsOfResourceOutput, Fault> {
     let table = db.table(cx, &input.resource_arn)?;
-    let tags = table.row().tags.iter().map(|(key, value)| Tag { key: key.clone(), value: value.clone() }).collect();
+    let tags =
+        table.row().tags.iter().map(|(key, value)| Tag { key: key.clone(), value: value.clone() }).collect();
     Ok(ListTagsOfResourceOutput { tags: Some(tags), next_token: None })
 }

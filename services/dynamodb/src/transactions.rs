@@ -12,8 +12,9 @@ use tidemill_store::Batch;
 use crate::{
     DynamoDb,
     api::{
-        CancellationReason, ItemResponse, ReturnValuesOnConditionCheckFailure, TransactGetItemsInput, TransactGetItemsOutput,
-        TransactWriteItem, TransactWriteItemsInput, TransactWriteItemsOutput, TransactionCanceledException,
+        CancellationReason, ItemResponse, ReturnValuesOnConditionCheckFailure, TransactGetItemsInput,
+        TransactGetItemsOutput, TransactWriteItem, TransactWriteItemsInput, TransactWriteItemsOutput,
+        TransactionCanceledException,
     },
     capacity::{Used, read_units},
     items::{check_item, condition, projection, refuse_metrics},
@@ -25,10 +26,16 @@ use crate::{
 const MOST: usize = 100;
 const MOST_BYTES: usize = 4 << 20;
 
-pub async fn transact_write_items(db: &DynamoDb, cx: &Cx, input: TransactWriteItemsInput) -> Result<TransactWriteItemsOutput, Fault> {
+pub async fn transact_write_items(
+    db: &DynamoDb,
+    cx: &Cx,
+    input: TransactWriteItemsInput,
+) -> Result<TransactWriteItemsOutput, Fault> {
     refuse_metrics(input.return_item_collection_metrics.as_ref())?;
     if input.transact_items.len() > MOST {
-        return Err(Fault::validation(format!("1 validation error detected: Value '[...]' at 'transactItems' failed to satisfy constraint: Member must have length less than or equal to {MOST}")));
+        return Err(Fault::validation(format!(
+            "1 validation error detected: Value '[...]' at 'transactItems' failed to satisfy constraint: Member must have length less than or equal to {MOST}"
+        )));
     }
     let mut writes = Vec::new();
     for item in input.transact_items {
@@ -39,36 +46,48 @@ pub async fn transact_write_items(db: &DynamoDb, cx: &Cx, input: TransactWriteIt
     for write in &writes {
         let row = write.table.row();
         if !seen.insert((row.arn.clone(), in_table(&row.id, &row.keys, &write.key))) {
-            return Err(Fault::validation("Transaction request cannot include multiple operations on one item"));
+            return Err(Fault::validation(
+                "Transaction request cannot include multiple operations on one item",
+            ));
         }
         bytes += if let Action::Put(item) = &write.action { item_size(item) } else { 0 };
     }
     if bytes > MOST_BYTES {
-        return Err(Fault::validation("Collection size of items in transaction exceeded the maximum allowed size"));
+        return Err(Fault::validation(
+            "Collection size of items in transaction exceeded the maximum allowed size",
+        ));
     }
     let (ticket, used) = commit(db, cx, &writes)?;
     ticket.await;
     let asked = input.return_consumed_capacity.as_ref();
     Ok(TransactWriteItemsOutput {
-        consumed_capacity: asked.map(|_| used.iter().filter_map(|(name, used)| used.wire(name, asked)).collect()),
+        consumed_capacity: asked
+            .map(|_| used.iter().filter_map(|(name, used)| used.wire(name, asked)).collect()),
         ..TransactWriteItemsOutput::default()
     })
 }
 
 /// Decides all writes under the locks of all their tables, taken in one order so that transactions never wait in a
 /// circle, and submits them as one batch.
-fn commit(db: &DynamoDb, cx: &Cx, writes: &[Write]) -> Result<(tidemill_store::Ticket, BTreeMap<String, Used>), Fault> {
-    let tables: BTreeMap<String, Arc<TableState>> = writes.iter().map(|write| (write.table.row().arn.clone(), write.table.clone())).collect();
+fn commit(
+    db: &DynamoDb,
+    cx: &Cx,
+    writes: &[Write],
+) -> Result<(tidemill_store::Ticket, BTreeMap<String, Used>), Fault> {
+    let tables: BTreeMap<String, Arc<TableState>> =
+        writes.iter().map(|write| (write.table.row().arn.clone(), write.table.clone())).collect();
     let _locks: Vec<_> = tables.values().map(|table| table.writes.lock()).collect();
     let partition = writes.first().map_or(tidemill_store::Partition::FIRST, |write| write.table.partition);
     let mut batch = Batch::new(partition);
-    let (mut decided, mut streams, mut reasons, mut failed) = (Vec::<Written>::new(), Vec::new(), Vec::new(), false);
+    let (mut decided, mut streams, mut reasons, mut failed) =
+        (Vec::<Written>::new(), Vec::new(), Vec::new(), false);
     for write in writes {
         match db.decide(cx, write, &mut batch) {
             Ok((written, stream)) => {
                 decided.push(written);
                 streams.extend(stream);
-                reasons.push(CancellationReason { code: Some("None".into()), ..CancellationReason::default() });
+                reasons
+                    .push(CancellationReason { code: Some("None".into()), ..CancellationReason::default() });
             }
             Err(refusal) => {
                 failed = true;
@@ -101,16 +120,21 @@ fn reason(refusal: Refusal) -> Result<CancellationReason, Fault> {
             message: Some("The conditional request failed".into()),
             item,
         }),
-        Refusal::Other(fault) if fault.code() == "ValidationException" => {
-            Ok(CancellationReason { code: Some("ValidationError".into()), message: Some(fault.message().to_string()), item: None })
-        }
+        Refusal::Other(fault) if fault.code() == "ValidationException" => Ok(CancellationReason {
+            code: Some("ValidationError".into()),
+            message: Some(fault.message().to_string()),
+            item: None,
+        }),
         Refusal::Other(fault) => Err(fault),
     }
 }
 
 fn cancelled(reasons: Vec<CancellationReason>) -> Fault {
     let codes: Vec<&str> = reasons.iter().map(|reason| reason.code.as_deref().unwrap_or("None")).collect();
-    let sentence = format!("Transaction cancelled, please refer cancellation reasons for specific reasons [{}]", codes.join(", "));
+    let sentence = format!(
+        "Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",
+        codes.join(", ")
+    );
     let mut error = TransactionCanceledException::new(sentence);
     error.cancellation_reasons = Some(reasons);
     error.into()
@@ -132,23 +156,49 @@ fn read_write(db: &DynamoDb, cx: &Cx, item: TransactWriteItem) -> Result<Write, 
     let one_only = || Fault::validation("TransactItems can only contain one of Check, Put, Update or Delete");
     match item {
         TransactWriteItem { put: Some(put), update: None, delete: None, condition_check: None } => {
-            let parts = Parts { table_name: put.table_name, condition: put.condition_expression, names: put.expression_attribute_names, values: put.expression_attribute_values, show: put.return_values_on_condition_check_failure };
+            let parts = Parts {
+                table_name: put.table_name,
+                condition: put.condition_expression,
+                names: put.expression_attribute_names,
+                values: put.expression_attribute_values,
+                show: put.return_values_on_condition_check_failure,
+            };
             let table = db.table(cx, &parts.table_name)?;
             let key = check_item(&table.row(), &put.item)?;
             assemble(table, key, parts, |_| Ok(Action::Put(put.item)))
         }
         TransactWriteItem { put: None, update: Some(update), delete: None, condition_check: None } => {
-            let parts = Parts { table_name: update.table_name, condition: update.condition_expression, names: update.expression_attribute_names, values: update.expression_attribute_values, show: update.return_values_on_condition_check_failure };
+            let parts = Parts {
+                table_name: update.table_name,
+                condition: update.condition_expression,
+                names: update.expression_attribute_names,
+                values: update.expression_attribute_values,
+                show: update.return_values_on_condition_check_failure,
+            };
             let table = keyed(db, cx, &parts, &update.key)?;
-            assemble(table, update.key, parts, |scope| Ok(Action::Update(Some(Update::parse(&update.update_expression, scope).map_err(invalid)?))))
+            assemble(table, update.key, parts, |scope| {
+                Ok(Action::Update(Some(Update::parse(&update.update_expression, scope).map_err(invalid)?)))
+            })
         }
         TransactWriteItem { put: None, update: None, delete: Some(delete), condition_check: None } => {
-            let parts = Parts { table_name: delete.table_name, condition: delete.condition_expression, names: delete.expression_attribute_names, values: delete.expression_attribute_values, show: delete.return_values_on_condition_check_failure };
+            let parts = Parts {
+                table_name: delete.table_name,
+                condition: delete.condition_expression,
+                names: delete.expression_attribute_names,
+                values: delete.expression_attribute_values,
+                show: delete.return_values_on_condition_check_failure,
+            };
             let table = keyed(db, cx, &parts, &delete.key)?;
             assemble(table, delete.key, parts, |_| Ok(Action::Delete))
         }
         TransactWriteItem { put: None, update: None, delete: None, condition_check: Some(check) } => {
-            let parts = Parts { table_name: check.table_name, condition: Some(check.condition_expression), names: check.expression_attribute_names, values: check.expression_attribute_values, show: check.return_values_on_condition_check_failure };
+            let parts = Parts {
+                table_name: check.table_name,
+                condition: Some(check.condition_expression),
+                names: check.expression_attribute_names,
+                values: check.expression_attribute_values,
+                show: check.return_values_on_condition_check_failure,
+            };
             let table = keyed(db, cx, &parts, &check.key)?;
             assemble(table, check.key, parts, |_| Ok(Action::Check))
         }
@@ -162,7 +212,12 @@ fn keyed(db: &DynamoDb, cx: &Cx, parts: &Parts, key: &Item) -> Result<Arc<TableS
     Ok(table)
 }
 
-fn assemble(table: Arc<TableState>, key: Item, parts: Parts, action: impl FnOnce(&Scope<'_>) -> Result<Action, Fault>) -> Result<Write, Fault> {
+fn assemble(
+    table: Arc<TableState>,
+    key: Item,
+    parts: Parts,
+    action: impl FnOnce(&Scope<'_>) -> Result<Action, Fault>,
+) -> Result<Write, Fault> {
     let scope = Scope::new(parts.names.as_ref(), parts.values.as_ref()).map_err(invalid)?;
     let action = action(&scope)?;
     let condition = condition(parts.condition.as_deref(), &scope)?;
@@ -171,7 +226,11 @@ fn assemble(table: Arc<TableState>, key: Item, parts: Parts, action: impl FnOnce
     Ok(Write { table, key, action, condition, show_on_failure })
 }
 
-pub async fn transact_get_items(db: &DynamoDb, cx: &Cx, input: TransactGetItemsInput) -> Result<TransactGetItemsOutput, Fault> {
+pub async fn transact_get_items(
+    db: &DynamoDb,
+    cx: &Cx,
+    input: TransactGetItemsInput,
+) -> Result<TransactGetItemsOutput, Fault> {
     let mut wanted = Vec::new();
     for item in &input.transact_items {
         let get = &item.get;
@@ -184,7 +243,8 @@ pub async fn transact_get_items(db: &DynamoDb, cx: &Cx, input: TransactGetItemsI
     }
     // All reads happen while no write does.
     let (found, seq) = {
-        let tables: BTreeMap<String, Arc<TableState>> = wanted.iter().map(|(table, ..)| (table.row().arn.clone(), table.clone())).collect();
+        let tables: BTreeMap<String, Arc<TableState>> =
+            wanted.iter().map(|(table, ..)| (table.row().arn.clone(), table.clone())).collect();
         let _locks: Vec<_> = tables.values().map(|table| table.writes.lock()).collect();
         let mut last = tidemill_store::Seq::ZERO;
         let mut found = Vec::new();
@@ -200,12 +260,17 @@ pub async fn transact_get_items(db: &DynamoDb, cx: &Cx, input: TransactGetItemsI
     let mut used: BTreeMap<String, Used> = BTreeMap::new();
     let mut responses = Vec::new();
     for ((table, _, projection), item) in wanted.into_iter().zip(found) {
-        used.entry(table.row().name.clone()).or_default().table += 2.0 * read_units(item.as_ref().map_or(0, item_size), true);
-        responses.push(ItemResponse { item: item.map(|item| projection.map_or_else(|| item.clone(), |projection| projection.apply(&item))) });
+        used.entry(table.row().name.clone()).or_default().table +=
+            2.0 * read_units(item.as_ref().map_or(0, item_size), true);
+        responses.push(ItemResponse {
+            item: item
+                .map(|item| projection.map_or_else(|| item.clone(), |projection| projection.apply(&item))),
+        });
     }
     let asked = input.return_consumed_capacity.as_ref();
     Ok(TransactGetItemsOutput {
-        consumed_capacity: asked.map(|_| used.iter().filter_map(|(name, used)| used.wire(name, asked)).collect()),
+        consumed_capacity: asked
+            .map(|_| used.iter().filter_map(|(name, used)| used.wire(name, asked)).collect()),
         responses: Some(responses),
     })
 }

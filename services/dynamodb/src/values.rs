@@ -34,22 +34,34 @@ pub fn read(r: &mut dyn Reader, schema: &'static Schema) -> Result<AttributeValu
             L => AttributeValue::L(list(r, target, read)?),
             M => AttributeValue::M(map(r, target)?),
             NULL if r.boolean(target)? => AttributeValue::Null,
-            NULL => return Err(invalid("One or more parameter values were invalid: Null attribute value types must have the value of true")),
+            NULL => {
+                return Err(invalid(
+                    "One or more parameter values were invalid: Null attribute value types must have the value of true",
+                ));
+            }
             BOOL => AttributeValue::Bool(r.boolean(target)?),
             _ => continue,
         };
         if found.replace(value).is_some() {
-            return Err(invalid("Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes"));
+            return Err(invalid(
+                "Supplied AttributeValue has more than one datatypes set, must contain exactly one of the supported datatypes",
+            ));
         }
     }
-    found.ok_or_else(|| invalid("Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"))
+    found.ok_or_else(|| {
+        invalid("Supplied AttributeValue is empty, must contain exactly one of the supported datatypes")
+    })
 }
 
 fn number(text: &str) -> Result<Number, ReadError> {
     Number::parse(text).map_err(|refused| ReadError::with_code("ValidationException", refused.0))
 }
 
-fn list<T>(r: &mut dyn Reader, schema: &'static Schema, each: impl Fn(&mut dyn Reader, &'static Schema) -> Result<T, ReadError>) -> Result<Vec<T>, ReadError> {
+fn list<T>(
+    r: &mut dyn Reader,
+    schema: &'static Schema,
+    each: impl Fn(&mut dyn Reader, &'static Schema) -> Result<T, ReadError>,
+) -> Result<Vec<T>, ReadError> {
     let mut list = Vec::new();
     r.begin_list(schema)?;
     while r.next_element()? {
@@ -125,7 +137,12 @@ pub fn write(value: &AttributeValue, schema: &'static Schema, w: &mut dyn Writer
     w.end_structure();
 }
 
-fn write_list<T>(w: &mut dyn Writer, schema: &'static Schema, list: &[T], each: impl Fn(&mut dyn Writer, &'static Schema, &T)) {
+fn write_list<T>(
+    w: &mut dyn Writer,
+    schema: &'static Schema,
+    list: &[T],
+    each: impl Fn(&mut dyn Writer, &'static Schema, &T),
+) {
     w.begin_list(schema, list.len());
     for value in list {
         w.element();
@@ -148,7 +165,9 @@ fn value_json(value: &AttributeValue) -> Value {
         AttributeValue::Null => json!({ "NULL": true }),
         AttributeValue::Ss(set) => json!({ "SS": set }),
         AttributeValue::Ns(set) => json!({ "NS": set.iter().map(ToString::to_string).collect::<Vec<_>>() }),
-        AttributeValue::Bs(set) => json!({ "BS": set.iter().map(|bytes| BASE64_STANDARD.encode(bytes)).collect::<Vec<_>>() }),
+        AttributeValue::Bs(set) => {
+            json!({ "BS": set.iter().map(|bytes| BASE64_STANDARD.encode(bytes)).collect::<Vec<_>>() })
+        }
         AttributeValue::L(list) => json!({ "L": list.iter().map(value_json).collect::<Vec<_>>() }),
         AttributeValue::M(map) => json!({ "M": item_json(map) }),
     }

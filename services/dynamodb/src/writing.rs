@@ -96,7 +96,12 @@ impl DynamoDb {
     }
 
     /// Decides one change and puts it into a batch. The caller holds the table's lock.
-    pub fn decide(&self, cx: &Cx, write: &Write, batch: &mut Batch) -> Result<(Written, Option<Arc<StreamState>>), Refusal> {
+    pub fn decide(
+        &self,
+        cx: &Cx,
+        write: &Write,
+        batch: &mut Batch,
+    ) -> Result<(Written, Option<Arc<StreamState>>), Refusal> {
         let table = write.table.row();
         let place = in_table(&table.id, &table.keys, &write.key);
         let old = self.find(&write.table, &place)?.map(|(item, _)| item);
@@ -115,13 +120,19 @@ impl DynamoDb {
             table.check_index_keys(new)?;
         }
         match &new {
-            Some(item) => drop(batch.put_in(write.table.partition, &ROWS, &place, &Bytes::from(encoding::encode(item)))),
+            Some(item) => {
+                drop(batch.put_in(write.table.partition, &ROWS, &place, &Bytes::from(encoding::encode(item))))
+            }
             None if old.is_some() => drop(batch.delete_in(write.table.partition, &ROWS, &place)),
             None => {}
         }
-        let mut used = Used { table: write_units(old.as_ref().map_or(0, item_size).max(new.as_ref().map_or(0, item_size))), ..Used::default() };
+        let mut used = Used {
+            table: write_units(old.as_ref().map_or(0, item_size).max(new.as_ref().map_or(0, item_size))),
+            ..Used::default()
+        };
         self.index(&table, write, old.as_ref(), new.as_ref(), batch, &mut used);
-        let stream = self.record(cx, &table, batch, &Change { key: &write.key, old: old.as_ref(), new: new.as_ref() });
+        let stream =
+            self.record(cx, &table, batch, &Change { key: &write.key, old: old.as_ref(), new: new.as_ref() });
         Ok((Written { old, new, used }, stream))
     }
 
@@ -133,8 +144,13 @@ impl DynamoDb {
             Action::Update(update) => {
                 let base = old.cloned().unwrap_or_else(|| write.key.clone());
                 let Some(update) = update else { return Ok(Some(base)) };
-                if let Some(path) = update.paths().find(|path| table.keys.names().any(|name| *name == path.root)) {
-                    return Err(Fault::validation(format!("One or more parameter values were invalid: Cannot update attribute {}. This attribute is part of the key", path.root)));
+                if let Some(path) =
+                    update.paths().find(|path| table.keys.names().any(|name| *name == path.root))
+                {
+                    return Err(Fault::validation(format!(
+                        "One or more parameter values were invalid: Cannot update attribute {}. This attribute is part of the key",
+                        path.root
+                    )));
                 }
                 let next = update.apply(&base).map_err(invalid)?;
                 for value in next.values() {
@@ -145,7 +161,15 @@ impl DynamoDb {
         }
     }
 
-    fn index(&self, table: &TableRow, write: &Write, old: Option<&Item>, new: Option<&Item>, batch: &mut Batch, used: &mut Used) {
+    fn index(
+        &self,
+        table: &TableRow,
+        write: &Write,
+        old: Option<&Item>,
+        new: Option<&Item>,
+        batch: &mut Batch,
+        used: &mut Used,
+    ) {
         for index in &table.indexes {
             let before = old.and_then(|item| index.project(item, &table.keys));
             let after = new.and_then(|item| index.project(item, &table.keys));
@@ -160,7 +184,8 @@ impl DynamoDb {
             if let (Some(to), Some(item)) = (&to, &after) {
                 batch.put_in(write.table.partition, &ROWS, to, &Bytes::from(encoding::encode(item)));
             }
-            let units = write_units(before.as_ref().map_or(0, item_size).max(after.as_ref().map_or(0, item_size)));
+            let units =
+                write_units(before.as_ref().map_or(0, item_size).max(after.as_ref().map_or(0, item_size)));
             used.indexes.insert(index.name.clone(), (index.global, units));
         }
     }
@@ -178,8 +203,11 @@ impl DynamoDb {
 }
 
 pub fn count(table: &TableState, written: &Written) {
-    let size = |item: &Option<Item>| item.as_ref().map_or(0, |item| i64::try_from(item_size(item)).unwrap_or(0));
-    table.items.fetch_add(i64::from(written.new.is_some()) - i64::from(written.old.is_some()), Ordering::Relaxed);
+    let size =
+        |item: &Option<Item>| item.as_ref().map_or(0, |item| i64::try_from(item_size(item)).unwrap_or(0));
+    table
+        .items
+        .fetch_add(i64::from(written.new.is_some()) - i64::from(written.old.is_some()), Ordering::Relaxed);
     table.bytes.fetch_add(size(&written.new) - size(&written.old), Ordering::Relaxed);
 }
 

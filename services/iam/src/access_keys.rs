@@ -7,8 +7,9 @@ use tidemill_platform::{Cx, Fault, Timestamp};
 use crate::{
     Iam, api,
     api::{
-        AccessKeyMetadata, CreateAccessKeyRequest, CreateAccessKeyResponse, DeleteAccessKeyRequest, LimitExceededException,
-        ListAccessKeysRequest, ListAccessKeysResponse, NoSuchEntityException, StatusType, UpdateAccessKeyRequest,
+        AccessKeyMetadata, CreateAccessKeyRequest, CreateAccessKeyResponse, DeleteAccessKeyRequest,
+        LimitExceededException, ListAccessKeysRequest, ListAccessKeysResponse, NoSuchEntityException,
+        StatusType, UpdateAccessKeyRequest,
     },
     roles::page,
     state::{Account, Change, Key},
@@ -17,7 +18,11 @@ use crate::{
 
 const MOST_KEYS: usize = 2;
 
-pub async fn create_access_key(iam: &Iam, cx: &Cx, input: CreateAccessKeyRequest) -> Result<CreateAccessKeyResponse, Fault> {
+pub async fn create_access_key(
+    iam: &Iam,
+    cx: &Cx,
+    input: CreateAccessKeyRequest,
+) -> Result<CreateAccessKeyResponse, Fault> {
     let user = user_of(iam, cx, input.user_name)?;
     let key = Key {
         id: format!("AKIA{}", cx.random().base32(16)),
@@ -29,7 +34,10 @@ pub async fn create_access_key(iam: &Iam, cx: &Cx, input: CreateAccessKeyRequest
     iam.change(cx, |account| {
         users::find(account, &key.user)?;
         if account.keys.values().filter(|known| known.user == key.user).count() >= MOST_KEYS {
-            return Err(LimitExceededException::new(format!("Cannot exceed quota for AccessKeysPerUser: {MOST_KEYS}")).into());
+            return Err(LimitExceededException::new(format!(
+                "Cannot exceed quota for AccessKeysPerUser: {MOST_KEYS}"
+            ))
+            .into());
         }
         let access_key = api::AccessKey {
             user_name: key.user.clone(),
@@ -43,7 +51,11 @@ pub async fn create_access_key(iam: &Iam, cx: &Cx, input: CreateAccessKeyRequest
     .await
 }
 
-pub async fn list_access_keys(iam: &Iam, cx: &Cx, input: ListAccessKeysRequest) -> Result<ListAccessKeysResponse, Fault> {
+pub async fn list_access_keys(
+    iam: &Iam,
+    cx: &Cx,
+    input: ListAccessKeysRequest,
+) -> Result<ListAccessKeysResponse, Fault> {
     let user = user_of(iam, cx, input.user_name)?;
     let page = iam.read(cx.account(), |account| {
         users::find(account, &user)?;
@@ -51,7 +63,11 @@ pub async fn list_access_keys(iam: &Iam, cx: &Cx, input: ListAccessKeysRequest) 
         page(keys.map(|key| (key.id.clone(), wire(key))), input.marker.as_deref(), input.max_items)
     })?;
     let access_key_metadata = page.items.into_iter().map(|(_, key)| key).collect();
-    Ok(ListAccessKeysResponse { access_key_metadata, is_truncated: Some(page.next_token.is_some()), marker: page.next_token })
+    Ok(ListAccessKeysResponse {
+        access_key_metadata,
+        is_truncated: Some(page.next_token.is_some()),
+        marker: page.next_token,
+    })
 }
 
 pub async fn update_access_key(iam: &Iam, cx: &Cx, input: UpdateAccessKeyRequest) -> Result<Unit, Fault> {
@@ -71,11 +87,14 @@ pub async fn delete_access_key(iam: &Iam, cx: &Cx, input: DeleteAccessKeyRequest
 }
 
 fn user_of(iam: &Iam, cx: &Cx, named: Option<String>) -> Result<String, Fault> {
-    named.or_else(|| users::caller(iam, cx)).ok_or_else(|| Fault::new("ValidationError", "Must specify userName when calling with non-User credentials"))
+    named.or_else(|| users::caller(iam, cx)).ok_or_else(|| {
+        Fault::new("ValidationError", "Must specify userName when calling with non-User credentials")
+    })
 }
 
 fn find<'a>(account: &'a Account, id: &str) -> Result<&'a Key, Fault> {
-    let missing = || NoSuchEntityException::new(format!("The Access Key with id {id} cannot be found.")).into();
+    let missing =
+        || NoSuchEntityException::new(format!("The Access Key with id {id} cannot be found.")).into();
     account.keys.get(id).ok_or_else(missing)
 }
 

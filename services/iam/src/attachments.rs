@@ -8,9 +8,9 @@ use tidemill_platform::{Cx, Fault};
 use crate::{
     Iam,
     api::{
-        AttachRolePolicyRequest, AttachUserPolicyRequest, AttachedPolicy, DetachRolePolicyRequest, DetachUserPolicyRequest,
-        ListAttachedRolePoliciesRequest, ListAttachedRolePoliciesResponse, ListAttachedUserPoliciesRequest,
-        ListAttachedUserPoliciesResponse, NoSuchEntityException,
+        AttachRolePolicyRequest, AttachUserPolicyRequest, AttachedPolicy, DetachRolePolicyRequest,
+        DetachUserPolicyRequest, ListAttachedRolePoliciesRequest, ListAttachedRolePoliciesResponse,
+        ListAttachedUserPoliciesRequest, ListAttachedUserPoliciesResponse, NoSuchEntityException,
     },
     documents::no_policy,
     roles::{self, page},
@@ -47,7 +47,11 @@ pub async fn list_attached_role_policies(
         page(list(attached, input.path_prefix.as_deref()), input.marker.as_deref(), input.max_items)
     })?;
     let attached_policies = Some(page.items.into_iter().map(|(_, policy)| policy).collect());
-    Ok(ListAttachedRolePoliciesResponse { attached_policies, is_truncated: Some(page.next_token.is_some()), marker: page.next_token })
+    Ok(ListAttachedRolePoliciesResponse {
+        attached_policies,
+        is_truncated: Some(page.next_token.is_some()),
+        marker: page.next_token,
+    })
 }
 
 pub async fn attach_user_policy(iam: &Iam, cx: &Cx, input: AttachUserPolicyRequest) -> Result<Unit, Fault> {
@@ -79,7 +83,11 @@ pub async fn list_attached_user_policies(
         page(list(attached, input.path_prefix.as_deref()), input.marker.as_deref(), input.max_items)
     })?;
     let attached_policies = Some(page.items.into_iter().map(|(_, policy)| policy).collect());
-    Ok(ListAttachedUserPoliciesResponse { attached_policies, is_truncated: Some(page.next_token.is_some()), marker: page.next_token })
+    Ok(ListAttachedUserPoliciesResponse {
+        attached_policies,
+        is_truncated: Some(page.next_token.is_some()),
+        marker: page.next_token,
+    })
 }
 
 /// The policy's name, if there is such a policy.
@@ -88,7 +96,8 @@ pub fn name_of(account: &Account, arn: &str) -> Result<String, Fault> {
         return Ok(policy.name.clone());
     }
     let of_aws = arn.strip_prefix("arn:aws:iam::aws:policy/").and_then(|path| path.rsplit('/').next());
-    let not_attachable = || NoSuchEntityException::new(format!("Policy {arn} does not exist or is not attachable.")).into();
+    let not_attachable =
+        || NoSuchEntityException::new(format!("Policy {arn} does not exist or is not attachable.")).into();
     of_aws.filter(|name| !name.is_empty()).map(str::to_string).ok_or_else(not_attachable)
 }
 
@@ -96,10 +105,12 @@ fn detach(attached: &mut BTreeMap<String, String>, arn: &str) -> Result<(), Faul
     attached.remove(arn).map(drop).ok_or_else(|| no_policy(arn))
 }
 
-fn list<'a>(attached: &'a BTreeMap<String, String>, prefix: Option<&'a str>) -> impl Iterator<Item = (String, AttachedPolicy)> + 'a {
+fn list<'a>(
+    attached: &'a BTreeMap<String, String>,
+    prefix: Option<&'a str>,
+) -> impl Iterator<Item = (String, AttachedPolicy)> + 'a {
     let path = |arn: &str| arn.split_once(":policy").map(|(_, path)| path.to_string()).unwrap_or_default();
-    attached
-        .iter()
-        .filter(move |(arn, _)| path(arn).starts_with(prefix.unwrap_or("/")))
-        .map(|(arn, name)| (arn.clone(), AttachedPolicy { policy_name: Some(name.clone()), policy_arn: Some(arn.clone()) }))
+    attached.iter().filter(move |(arn, _)| path(arn).starts_with(prefix.unwrap_or("/"))).map(|(arn, name)| {
+        (arn.clone(), AttachedPolicy { policy_name: Some(name.clone()), policy_arn: Some(arn.clone()) })
+    })
 }

@@ -63,9 +63,16 @@ mod tests {
 
     #[test]
     fn documents_are_checked() {
-        let good = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
+        let good =
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
         assert!(check(good).is_ok());
-        for bad in ["", "{", "[]", r#"{"Version":"2012-10-17"}"#, r#"{"Statement":[{"Effect":"Maybe","Action":"*"}]}"#] {
+        for bad in [
+            "",
+            "{",
+            "[]",
+            r#"{"Version":"2012-10-17"}"#,
+            r#"{"Statement":[{"Effect":"Maybe","Action":"*"}]}"#,
+        ] {
             assert_eq!(check(bad).unwrap_err().code(), "MalformedPolicyDocument", "{bad}");
         }
     }

@@ -34,7 +34,8 @@ impl Identity for Iam {
     }
 
     fn assume(&self, cx: &Cx, role_arn: &str, session: &str, seconds: i64) -> Result<Credentials, Fault> {
-        let role: Arn = role_arn.parse().map_err(|_| Fault::new("ValidationError", format!("{role_arn} is invalid")))?;
+        let role: Arn =
+            role_arn.parse().map_err(|_| Fault::new("ValidationError", format!("{role_arn} is invalid")))?;
         let role_id = self.role_id(role_arn).ok_or_else(|| crate::documents::no_role(role_arn))?;
         let name = role.resource.rsplit('/').next().unwrap_or_default();
         let principal = Principal {
@@ -52,17 +53,21 @@ impl Identity for Iam {
     fn role_id(&self, role_arn: &str) -> Option<String> {
         let role: Arn = role_arn.parse().ok()?;
         let name = role.resource.strip_prefix("role/")?.rsplit('/').next()?.to_string();
-        self.read(&role.account, |account| account.roles.get(&name).filter(|known| known.arn == role_arn).map(|known| known.id.clone()))
+        self.read(&role.account, |account| {
+            account.roles.get(&name).filter(|known| known.arn == role_arn).map(|known| known.id.clone())
+        })
     }
 }
 
 impl Iam {
     fn long_lived(&self, access_key: &str) -> Option<KeyHolder> {
         let accounts = self.accounts.read();
-        let (account, held) = accounts.iter().find_map(|(account, held)| Some((account, held.keys.get(access_key)?)))?;
+        let (account, held) =
+            accounts.iter().find_map(|(account, held)| Some((account, held.keys.get(access_key)?)))?;
         let Key { secret, user, active, .. } = held;
         let user = accounts.get(account)?.users.get(user).filter(|_| *active)?;
-        let principal = Principal { access_key: access_key.into(), arn: user.arn.clone(), user_id: user.id.clone() };
+        let principal =
+            Principal { access_key: access_key.into(), arn: user.arn.clone(), user_id: user.id.clone() };
         Some(KeyHolder { secret_key: secret.clone(), expires: None, account: account.clone(), principal })
     }
 
@@ -78,7 +83,8 @@ impl Iam {
         };
         let text = serde_json::to_vec(&session).unwrap_or_default();
         let seal = self.seal(b"token", &text);
-        let session_token = format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(&text), BASE64_URL_SAFE_NO_PAD.encode(seal));
+        let session_token =
+            format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(&text), BASE64_URL_SAFE_NO_PAD.encode(seal));
         Credentials { secret_key: self.secret_of(&access_key), access_key, session_token, expires }
     }
 
@@ -91,9 +97,15 @@ impl Iam {
         if session.key != access_key {
             return None;
         }
-        let principal = Principal { access_key: access_key.into(), arn: session.arn, user_id: session.user_id };
+        let principal =
+            Principal { access_key: access_key.into(), arn: session.arn, user_id: session.user_id };
         let expires = Some(Timestamp::from_secs(session.expires));
-        Some(KeyHolder { secret_key: self.secret_of(access_key), expires, account: session.account, principal })
+        Some(KeyHolder {
+            secret_key: self.secret_of(access_key),
+            expires,
+            account: session.account,
+            principal,
+        })
     }
 
     fn secret_of(&self, access_key: &str) -> String {
@@ -127,7 +139,11 @@ mod tests {
         let iam = Iam::open(platform.clone()).unwrap();
         let cx = platform.cx("000000000000", "us-east-1", Trace::default());
         let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
-        let input = CreateRoleRequest { role_name: "loader".into(), assume_role_policy_document: trust.into(), ..Default::default() };
+        let input = CreateRoleRequest {
+            role_name: "loader".into(),
+            assume_role_policy_document: trust.into(),
+            ..Default::default()
+        };
         roles::create_role(&iam, &cx, input).await.unwrap();
         (platform, iam, cx)
     }

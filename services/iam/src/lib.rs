@@ -3,8 +3,8 @@
 //! `state` holds everything of an account; each noun has its file. `identity` is the door through which the gateway
 //! learns who holds a key and Lambda gets credentials for a role; `resources` provides the CloudFormation types.
 
-pub mod api;
 mod access_keys;
+pub mod api;
 mod attachments;
 mod documents;
 mod identity;

@@ -6,15 +6,20 @@ use tidemill_platform::{Cx, Fault, Timestamp};
 use crate::{
     Iam, api,
     api::{
-        CreatePolicyRequest, CreatePolicyResponse, DeleteConflictException, DeletePolicyRequest, EntityAlreadyExistsException,
-        GetPolicyRequest, GetPolicyResponse, ListPoliciesRequest, ListPoliciesResponse, PolicyScopeType,
+        CreatePolicyRequest, CreatePolicyResponse, DeleteConflictException, DeletePolicyRequest,
+        EntityAlreadyExistsException, GetPolicyRequest, GetPolicyResponse, ListPoliciesRequest,
+        ListPoliciesResponse, PolicyScopeType,
     },
     documents::{check, no_policy},
     roles::{page, tags, wire_tags},
     state::{Account, Change, Policy, Version},
 };
 
-pub async fn create_policy(iam: &Iam, cx: &Cx, input: CreatePolicyRequest) -> Result<CreatePolicyResponse, Fault> {
+pub async fn create_policy(
+    iam: &Iam,
+    cx: &Cx,
+    input: CreatePolicyRequest,
+) -> Result<CreatePolicyResponse, Fault> {
     check(&input.policy_document)?;
     let path = input.path.unwrap_or_else(|| "/".into());
     let now = cx.now().secs();
@@ -33,7 +38,8 @@ pub async fn create_policy(iam: &Iam, cx: &Cx, input: CreatePolicyRequest) -> Re
     };
     iam.change(cx, |account| {
         if account.policies.values().any(|known| known.name == policy.name) {
-            let sentence = format!("A policy called {} already exists. Duplicate names are not allowed.", policy.name);
+            let sentence =
+                format!("A policy called {} already exists. Duplicate names are not allowed.", policy.name);
             return Err(EntityAlreadyExistsException::new(sentence).into());
         }
         let answer = CreatePolicyResponse { policy: Some(wire(&policy, 0)) };
@@ -50,7 +56,11 @@ pub async fn get_policy(iam: &Iam, cx: &Cx, input: GetPolicyRequest) -> Result<G
 }
 
 /// Customer-managed policies only: the documents of AWS's own are not part of the platform.
-pub async fn list_policies(iam: &Iam, cx: &Cx, input: ListPoliciesRequest) -> Result<ListPoliciesResponse, Fault> {
+pub async fn list_policies(
+    iam: &Iam,
+    cx: &Cx,
+    input: ListPoliciesRequest,
+) -> Result<ListPoliciesResponse, Fault> {
     if input.scope == Some(PolicyScopeType::Aws) {
         return Err(Fault::not_implemented("ListPolicies of AWS managed policies"));
     }
@@ -63,11 +73,17 @@ pub async fn list_policies(iam: &Iam, cx: &Cx, input: ListPoliciesRequest) -> Re
         let policies = account.policies.values().filter(|policy| policy.path.starts_with(&prefix));
         let counted = policies.map(|policy| (policy, account.attachment_count(&policy.arn)));
         let chosen = counted.filter(|(_, count)| !attached_only || *count > 0);
-        let listed = chosen.map(|(policy, count)| (policy.arn.clone(), api::Policy { tags: None, description: None, ..wire(policy, count) }));
+        let listed = chosen.map(|(policy, count)| {
+            (policy.arn.clone(), api::Policy { tags: None, description: None, ..wire(policy, count) })
+        });
         page(listed, input.marker.as_deref(), input.max_items)
     })?;
     let policies = Some(page.items.into_iter().map(|(_, policy)| policy).collect());
-    Ok(ListPoliciesResponse { policies, is_truncated: Some(page.next_token.is_some()), marker: page.next_token })
+    Ok(ListPoliciesResponse {
+        policies,
+        is_truncated: Some(page.next_token.is_some()),
+        marker: page.next_token,
+    })
 }
 
 pub async fn delete_policy(iam: &Iam, cx: &Cx, input: DeletePolicyRequest) -> Result<Unit, Fault> {

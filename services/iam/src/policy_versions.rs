@@ -6,9 +6,10 @@ use tidemill_platform::{Cx, Fault, Timestamp};
 use crate::{
     Iam,
     api::{
-        CreatePolicyVersionRequest, CreatePolicyVersionResponse, DeleteConflictException, DeletePolicyVersionRequest,
-        GetPolicyVersionRequest, GetPolicyVersionResponse, LimitExceededException, ListPolicyVersionsRequest,
-        ListPolicyVersionsResponse, NoSuchEntityException, PolicyVersion, SetDefaultPolicyVersionRequest,
+        CreatePolicyVersionRequest, CreatePolicyVersionResponse, DeleteConflictException,
+        DeletePolicyVersionRequest, GetPolicyVersionRequest, GetPolicyVersionResponse,
+        LimitExceededException, ListPolicyVersionsRequest, ListPolicyVersionsResponse, NoSuchEntityException,
+        PolicyVersion, SetDefaultPolicyVersionRequest,
     },
     documents::{check, encode},
     policies::find,
@@ -44,7 +45,11 @@ pub async fn create_policy_version(
     .await
 }
 
-pub async fn get_policy_version(iam: &Iam, cx: &Cx, input: GetPolicyVersionRequest) -> Result<GetPolicyVersionResponse, Fault> {
+pub async fn get_policy_version(
+    iam: &Iam,
+    cx: &Cx,
+    input: GetPolicyVersionRequest,
+) -> Result<GetPolicyVersionResponse, Fault> {
     iam.read(cx.account(), |account| {
         let policy = find(account, &input.policy_arn)?;
         let number = number(policy, &input.version_id)?;
@@ -59,14 +64,24 @@ pub async fn list_policy_versions(
 ) -> Result<ListPolicyVersionsResponse, Fault> {
     let page = iam.read(cx.account(), |account| {
         let policy = find(account, &input.policy_arn)?;
-        let versions = policy.versions.keys().map(|number| (format!("{number:010}"), PolicyVersion { document: None, ..wire(policy, *number) }));
+        let versions = policy.versions.keys().map(|number| {
+            (format!("{number:010}"), PolicyVersion { document: None, ..wire(policy, *number) })
+        });
         page(versions, input.marker.as_deref(), input.max_items)
     })?;
     let versions = Some(page.items.into_iter().map(|(_, version)| version).collect());
-    Ok(ListPolicyVersionsResponse { versions, is_truncated: Some(page.next_token.is_some()), marker: page.next_token })
+    Ok(ListPolicyVersionsResponse {
+        versions,
+        is_truncated: Some(page.next_token.is_some()),
+        marker: page.next_token,
+    })
 }
 
-pub async fn delete_policy_version(iam: &Iam, cx: &Cx, input: DeletePolicyVersionRequest) -> Result<Unit, Fault> {
+pub async fn delete_policy_version(
+    iam: &Iam,
+    cx: &Cx,
+    input: DeletePolicyVersionRequest,
+) -> Result<Unit, Fault> {
     iam.change(cx, |account| {
         let mut policy = find(account, &input.policy_arn)?.clone();
         let number = number(&policy, &input.version_id)?;
@@ -79,7 +94,11 @@ pub async fn delete_policy_version(iam: &Iam, cx: &Cx, input: DeletePolicyVersio
     .await
 }
 
-pub async fn set_default_policy_version(iam: &Iam, cx: &Cx, input: SetDefaultPolicyVersionRequest) -> Result<Unit, Fault> {
+pub async fn set_default_policy_version(
+    iam: &Iam,
+    cx: &Cx,
+    input: SetDefaultPolicyVersionRequest,
+) -> Result<Unit, Fault> {
     iam.change(cx, |account| {
         let mut policy = find(account, &input.policy_arn)?.clone();
         policy.default_version = number(&policy, &input.version_id)?;
@@ -91,7 +110,8 @@ pub async fn set_default_policy_version(iam: &Iam, cx: &Cx, input: SetDefaultPol
 fn number(policy: &Policy, version_id: &str) -> Result<u32, Fault> {
     let number = version_id.strip_prefix('v').and_then(|number| number.parse().ok());
     number.filter(|number| policy.versions.contains_key(number)).ok_or_else(|| {
-        let sentence = format!("Policy {} version {version_id} does not exist or is not attachable.", policy.arn);
+        let sentence =
+            format!("Policy {} version {version_id} does not exist or is not attachable.", policy.arn);
         NoSuchEntityException::new(sentence).into()
     })
 }

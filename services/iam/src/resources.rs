@@ -36,9 +36,17 @@ impl ResourceProvider for Resources {
         .boxed()
     }
 
-    fn update<'a>(&'a self, cx: &'a Cx, physical_id: &'a str, old: &'a Value, wanted: Wanted<'a>) -> BoxFuture<'a, Result<Updated, Fault>> {
+    fn update<'a>(
+        &'a self,
+        cx: &'a Cx,
+        physical_id: &'a str,
+        old: &'a Value,
+        wanted: Wanted<'a>,
+    ) -> BoxFuture<'a, Result<Updated, Fault>> {
         async move {
-            let renamed = ["RoleName", "ManagedPolicyName", "Path"].iter().any(|name| old.get(name) != wanted.properties.get(name));
+            let renamed = ["RoleName", "ManagedPolicyName", "Path"]
+                .iter()
+                .any(|name| old.get(name) != wanted.properties.get(name));
             if renamed {
                 return Ok(Updated::Replace);
             }
@@ -52,7 +60,13 @@ impl ResourceProvider for Resources {
         .boxed()
     }
 
-    fn delete<'a>(&'a self, cx: &'a Cx, resource_type: &'a str, physical_id: &'a str, properties: &'a Value) -> BoxFuture<'a, Result<(), Fault>> {
+    fn delete<'a>(
+        &'a self,
+        cx: &'a Cx,
+        resource_type: &'a str,
+        physical_id: &'a str,
+        properties: &'a Value,
+    ) -> BoxFuture<'a, Result<(), Fault>> {
         async move {
             match resource_type {
                 ROLE => self.delete_role(cx, physical_id).await,
@@ -65,10 +79,18 @@ impl ResourceProvider for Resources {
 }
 
 impl Resources {
-    async fn put_role(&self, cx: &Cx, wanted: &Wanted<'_>, existing: Option<&str>) -> Result<Provided, Fault> {
+    async fn put_role(
+        &self,
+        cx: &Cx,
+        wanted: &Wanted<'_>,
+        existing: Option<&str>,
+    ) -> Result<Provided, Fault> {
         let properties = wanted.properties;
         refuse(properties, &["PermissionsBoundary"])?;
-        let name = existing.map(str::to_string).or_else(|| text(properties, "RoleName")).unwrap_or_else(|| wanted.generated_name.chars().take(64).collect());
+        let name = existing
+            .map(str::to_string)
+            .or_else(|| text(properties, "RoleName"))
+            .unwrap_or_else(|| wanted.generated_name.chars().take(64).collect());
         let trust_policy = document(properties, "AssumeRolePolicyDocument")?;
         let path = text(properties, "Path").unwrap_or_else(|| "/".into());
         let mut role = Role {
@@ -78,7 +100,9 @@ impl Resources {
             created_at: cx.now().secs(),
             trust_policy,
             description: text(properties, "Description"),
-            max_session_s: number(properties, "MaxSessionDuration").and_then(|n| i32::try_from(n).ok()).unwrap_or(3600),
+            max_session_s: number(properties, "MaxSessionDuration")
+                .and_then(|n| i32::try_from(n).ok())
+                .unwrap_or(3600),
             tags: tags(properties, wanted.tags),
             policies: Policies { inline: inline_policies(properties)?, attached: BTreeMap::new() },
             name,
@@ -87,7 +111,9 @@ impl Resources {
         self.0
             .change(cx, |account| {
                 match (account.roles.get(&role.name), existing) {
-                    (Some(known), Some(_)) => (role.id, role.created_at) = (known.id.clone(), known.created_at),
+                    (Some(known), Some(_)) => {
+                        (role.id, role.created_at) = (known.id.clone(), known.created_at)
+                    }
                     (Some(_), None) => return Err(documents::exists("Role", &role.name)),
                     (None, _) => {}
                 }
@@ -95,21 +121,30 @@ impl Resources {
                     role.policies.attached.insert(arn.clone(), attachments::name_of(account, &arn)?);
                 }
                 let attributes = [("Arn", &role.arn), ("RoleId", &role.id)];
-                let provided = Provided { physical_id: role.name.clone(), attributes: attributes.map(|(k, v)| (k.to_string(), v.clone().into())).into() };
+                let provided = Provided {
+                    physical_id: role.name.clone(),
+                    attributes: attributes.map(|(k, v)| (k.to_string(), v.clone().into())).into(),
+                };
                 Ok((vec![Change::Role(role)], provided))
             })
             .await
     }
 
     async fn delete_role(&self, cx: &Cx, name: &str) -> Result<(), Fault> {
-        self.0.change(cx, |account| {
-            let gone = account.roles.contains_key(name).then(|| Change::NoRole(name.to_string()));
-            Ok((gone.into_iter().collect(), ()))
-        })
-        .await
+        self.0
+            .change(cx, |account| {
+                let gone = account.roles.contains_key(name).then(|| Change::NoRole(name.to_string()));
+                Ok((gone.into_iter().collect(), ()))
+            })
+            .await
     }
 
-    async fn put_managed(&self, cx: &Cx, wanted: &Wanted<'_>, existing: Option<&str>) -> Result<Provided, Fault> {
+    async fn put_managed(
+        &self,
+        cx: &Cx,
+        wanted: &Wanted<'_>,
+        existing: Option<&str>,
+    ) -> Result<Provided, Fault> {
         let properties = wanted.properties;
         refuse(properties, &["Groups"])?;
         let document = document(properties, "PolicyDocument")?;
@@ -117,7 +152,8 @@ impl Resources {
         let path = text(properties, "Path").unwrap_or_else(|| "/".into());
         let now = cx.now().secs();
         let policy = Policy {
-            arn: existing.map_or_else(|| format!("arn:aws:iam::{}:policy{path}{name}", cx.account()), str::to_string),
+            arn: existing
+                .map_or_else(|| format!("arn:aws:iam::{}:policy{path}{name}", cx.account()), str::to_string),
             id: format!("ANPA{}", cx.random().base32(17)),
             name,
             path,
@@ -147,7 +183,10 @@ impl Resources {
                     changes.push(Change::User(user));
                 }
                 let attributes = [("PolicyArn", &policy.arn), ("PolicyId", &policy.id)];
-                let provided = Provided { physical_id: policy.arn.clone(), attributes: attributes.map(|(k, v)| (k.to_string(), v.clone().into())).into() };
+                let provided = Provided {
+                    physical_id: policy.arn.clone(),
+                    attributes: attributes.map(|(k, v)| (k.to_string(), v.clone().into())).into(),
+                };
                 changes.push(Change::Policy(policy));
                 Ok((changes, provided))
             })
@@ -155,16 +194,22 @@ impl Resources {
     }
 
     async fn delete_managed(&self, cx: &Cx, arn: &str) -> Result<(), Fault> {
-        self.0.change(cx, |account| {
-            let mut changes: Vec<Change> = account.policies.contains_key(arn).then(|| Change::NoPolicy(arn.to_string())).into_iter().collect();
-            for role in account.roles.values().filter(|role| role.policies.attached.contains_key(arn)) {
-                let mut role = role.clone();
-                role.policies.attached.remove(arn);
-                changes.push(Change::Role(role));
-            }
-            Ok((changes, ()))
-        })
-        .await
+        self.0
+            .change(cx, |account| {
+                let mut changes: Vec<Change> = account
+                    .policies
+                    .contains_key(arn)
+                    .then(|| Change::NoPolicy(arn.to_string()))
+                    .into_iter()
+                    .collect();
+                for role in account.roles.values().filter(|role| role.policies.attached.contains_key(arn)) {
+                    let mut role = role.clone();
+                    role.policies.attached.remove(arn);
+                    changes.push(Change::Role(role));
+                }
+                Ok((changes, ()))
+            })
+            .await
     }
 
     async fn put_inline(&self, cx: &Cx, wanted: &Wanted<'_>, old: &Value) -> Result<Provided, Fault> {
@@ -187,7 +232,10 @@ impl Resources {
                     user.policies.inline.insert(name.clone(), document.clone());
                     changes.push(Change::User(user));
                 }
-                Ok((changes, Provided { physical_id: wanted.generated_name.to_string(), attributes: BTreeMap::new() }))
+                Ok((
+                    changes,
+                    Provided { physical_id: wanted.generated_name.to_string(), attributes: BTreeMap::new() },
+                ))
             })
             .await
     }
@@ -195,21 +243,22 @@ impl Resources {
     async fn delete_inline(&self, cx: &Cx, properties: &Value) -> Result<(), Fault> {
         let Some(name) = text(properties, "PolicyName") else { return Ok(()) };
         let (roles, users) = (texts(properties, "Roles"), texts(properties, "Users"));
-        self.0.change(cx, |account| {
-            let mut changes = Vec::new();
-            for role in roles.iter().filter_map(|holder| account.roles.get(holder)) {
-                let mut role = role.clone();
-                role.policies.inline.remove(&name);
-                changes.push(Change::Role(role));
-            }
-            for user in users.iter().filter_map(|holder| account.users.get(holder)) {
-                let mut user = user.clone();
-                user.policies.inline.remove(&name);
-                changes.push(Change::User(user));
-            }
-            Ok((changes, ()))
-        })
-        .await
+        self.0
+            .change(cx, |account| {
+                let mut changes = Vec::new();
+                for role in roles.iter().filter_map(|holder| account.roles.get(holder)) {
+                    let mut role = role.clone();
+                    role.policies.inline.remove(&name);
+                    changes.push(Change::Role(role));
+                }
+                for user in users.iter().filter_map(|holder| account.users.get(holder)) {
+                    let mut user = user.clone();
+                    user.policies.inline.remove(&name);
+                    changes.push(Change::User(user));
+                }
+                Ok((changes, ()))
+            })
+            .await
     }
 }
 
@@ -233,7 +282,11 @@ fn document(properties: &Value, name: &str) -> Result<String, Fault> {
 
 fn inline_policies(properties: &Value) -> Result<BTreeMap<String, String>, Fault> {
     let policies = properties.get("Policies").and_then(Value::as_array).into_iter().flatten();
-    policies.map(|policy| Ok((text(policy, "PolicyName").unwrap_or_default(), document(policy, "PolicyDocument")?))).collect()
+    policies
+        .map(|policy| {
+            Ok((text(policy, "PolicyName").unwrap_or_default(), document(policy, "PolicyDocument")?))
+        })
+        .collect()
 }
 
 fn texts(properties: &Value, name: &str) -> Vec<String> {

@@ -6,9 +6,10 @@ use tidemill_platform::{Cx, Fault, Timestamp};
 use crate::{
     Iam, api,
     api::{
-        CreateRoleRequest, CreateRoleResponse, DeleteConflictException, DeleteRoleRequest, GetRoleRequest, GetRoleResponse,
-        InvalidInputException, ListRoleTagsRequest, ListRoleTagsResponse, ListRolesRequest, ListRolesResponse, Tag, TagRoleRequest,
-        UntagRoleRequest, UpdateAssumeRolePolicyRequest, UpdateRoleRequest, UpdateRoleResponse,
+        CreateRoleRequest, CreateRoleResponse, DeleteConflictException, DeleteRoleRequest, GetRoleRequest,
+        GetRoleResponse, InvalidInputException, ListRoleTagsRequest, ListRoleTagsResponse, ListRolesRequest,
+        ListRolesResponse, Tag, TagRoleRequest, UntagRoleRequest, UpdateAssumeRolePolicyRequest,
+        UpdateRoleRequest, UpdateRoleResponse,
     },
     documents::{check, encode, exists, no_role},
     state::{Account, Change, Policies, Role},
@@ -63,10 +64,15 @@ pub async fn delete_role(iam: &Iam, cx: &Cx, input: DeleteRoleRequest) -> Result
     iam.change(cx, |account| {
         let role = find(account, &input.role_name)?;
         if !role.policies.attached.is_empty() {
-            return Err(DeleteConflictException::new("Cannot delete entity, must detach all policies first.").into());
+            return Err(DeleteConflictException::new(
+                "Cannot delete entity, must detach all policies first.",
+            )
+            .into());
         }
         if !role.policies.inline.is_empty() {
-            return Err(DeleteConflictException::new("Cannot delete entity, must delete policies first.").into());
+            return Err(
+                DeleteConflictException::new("Cannot delete entity, must delete policies first.").into()
+            );
         }
         Ok((vec![Change::NoRole(input.role_name.clone())], Unit))
     })
@@ -83,7 +89,11 @@ pub async fn update_role(iam: &Iam, cx: &Cx, input: UpdateRoleRequest) -> Result
     .await
 }
 
-pub async fn update_assume_role_policy(iam: &Iam, cx: &Cx, input: UpdateAssumeRolePolicyRequest) -> Result<Unit, Fault> {
+pub async fn update_assume_role_policy(
+    iam: &Iam,
+    cx: &Cx,
+    input: UpdateAssumeRolePolicyRequest,
+) -> Result<Unit, Fault> {
     check(&input.policy_document)?;
     iam.change(cx, |account| {
         let role = Role { trust_policy: input.policy_document, ..find(account, &input.role_name)?.clone() };
@@ -110,10 +120,18 @@ pub async fn untag_role(iam: &Iam, cx: &Cx, input: UntagRoleRequest) -> Result<U
     .await
 }
 
-pub async fn list_role_tags(iam: &Iam, cx: &Cx, input: ListRoleTagsRequest) -> Result<ListRoleTagsResponse, Fault> {
+pub async fn list_role_tags(
+    iam: &Iam,
+    cx: &Cx,
+    input: ListRoleTagsRequest,
+) -> Result<ListRoleTagsResponse, Fault> {
     iam.read(cx.account(), |account| {
         let role = find(account, &input.role_name)?;
-        Ok(ListRoleTagsResponse { tags: wire_tags(&role.tags), is_truncated: Some(false), ..ListRoleTagsResponse::default() })
+        Ok(ListRoleTagsResponse {
+            tags: wire_tags(&role.tags),
+            is_truncated: Some(false),
+            ..ListRoleTagsResponse::default()
+        })
     })
 }
 
@@ -155,4 +173,3 @@ pub fn page<T>(
     tidemill_platform::page::page(items, |(key, _)| key.clone(), marker, limit)
         .ok_or_else(|| InvalidInputException::new("Invalid Marker.").into())
 }
-

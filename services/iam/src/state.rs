@@ -147,7 +147,11 @@ impl Iam {
     }
 
     /// Decides on a change under the lock, applies it, and answers when it is durable.
-    pub async fn change<T>(&self, cx: &Cx, decide: impl FnOnce(&Account) -> Result<(Vec<Change>, T), Fault>) -> Result<T, Fault> {
+    pub async fn change<T>(
+        &self,
+        cx: &Cx,
+        decide: impl FnOnce(&Account) -> Result<(Vec<Change>, T), Fault>,
+    ) -> Result<T, Fault> {
         let (ticket, answer) = {
             let mut accounts = self.accounts.write();
             let account = accounts.entry(cx.account().to_string()).or_default();
@@ -197,7 +201,10 @@ impl Account {
     /// How many roles and users a managed policy is attached to.
     pub fn attachment_count(&self, arn: &str) -> usize {
         let roles = self.roles.values().map(|role| &role.policies);
-        roles.chain(self.users.values().map(|user| &user.policies)).filter(|policies| policies.attached.contains_key(arn)).count()
+        roles
+            .chain(self.users.values().map(|user| &user.policies))
+            .filter(|policies| policies.attached.contains_key(arn))
+            .count()
     }
 }
 

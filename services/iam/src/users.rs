@@ -6,8 +6,8 @@ use tidemill_platform::{Cx, Fault, Timestamp};
 use crate::{
     Iam, api,
     api::{
-        CreateUserRequest, CreateUserResponse, DeleteConflictException, DeleteUserRequest, GetUserRequest, GetUserResponse,
-        ListUsersRequest, ListUsersResponse,
+        CreateUserRequest, CreateUserResponse, DeleteConflictException, DeleteUserRequest, GetUserRequest,
+        GetUserResponse, ListUsersRequest, ListUsersResponse,
     },
     documents::{exists, no_user},
     roles::{page, tags, wire_tags},
@@ -65,7 +65,11 @@ pub async fn list_users(iam: &Iam, cx: &Cx, input: ListUsersRequest) -> Result<L
     let prefix = input.path_prefix.unwrap_or_default();
     let page = iam.read(cx.account(), |account| {
         let users = account.users.values().filter(|user| user.path.starts_with(&prefix));
-        page(users.map(|user| (user.name.clone(), api::User { tags: None, ..wire(user) })), input.marker.as_deref(), input.max_items)
+        page(
+            users.map(|user| (user.name.clone(), api::User { tags: None, ..wire(user) })),
+            input.marker.as_deref(),
+            input.max_items,
+        )
     })?;
     let users = page.items.into_iter().map(|(_, user)| user).collect();
     Ok(ListUsersResponse { users, is_truncated: Some(page.next_token.is_some()), marker: page.next_token })
@@ -74,7 +78,9 @@ pub async fn list_users(iam: &Iam, cx: &Cx, input: ListUsersRequest) -> Result<L
 pub async fn delete_user(iam: &Iam, cx: &Cx, input: DeleteUserRequest) -> Result<Unit, Fault> {
     iam.change(cx, |account| {
         let user = find(account, &input.user_name)?;
-        let conflict = |what: &str| Err(DeleteConflictException::new(format!("Cannot delete entity, must {what} first.")).into());
+        let conflict = |what: &str| {
+            Err(DeleteConflictException::new(format!("Cannot delete entity, must {what} first.")).into())
+        };
         if !user.policies.attached.is_empty() {
             return conflict("detach all policies");
         }

@@ -8,20 +8,29 @@ use tidemill_platform::{Cx, Fault, page::page};
 use crate::{
     Lambda,
     api::{
-        AliasConfiguration, AliasRoutingConfiguration, CreateAliasRequest, DeleteAliasRequest, GetAliasRequest,
-        InvalidParameterValueException, ListAliasesRequest, ListAliasesResponse, PreconditionFailedException, ResourceConflictException,
-        ResourceNotFoundException, UpdateAliasRequest,
+        AliasConfiguration, AliasRoutingConfiguration, CreateAliasRequest, DeleteAliasRequest,
+        GetAliasRequest, InvalidParameterValueException, ListAliasesRequest, ListAliasesResponse,
+        PreconditionFailedException, ResourceConflictException, ResourceNotFoundException,
+        UpdateAliasRequest,
     },
     names::Named,
     state::{AliasRow, FunctionRow},
 };
 
-pub async fn create_alias(lambda: &Lambda, cx: &Cx, input: CreateAliasRequest) -> Result<AliasConfiguration, Fault> {
+pub async fn create_alias(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: CreateAliasRequest,
+) -> Result<AliasConfiguration, Fault> {
     let named = Named::read(cx, &input.function_name, None)?;
     lambda
         .change(&named, None, |row| {
             if row.aliases.contains_key(&input.name) {
-                return Err(ResourceConflictException::new(format!("Alias already exists: {}:{}", row.arn, input.name)).into());
+                return Err(ResourceConflictException::new(format!(
+                    "Alias already exists: {}:{}",
+                    row.arn, input.name
+                ))
+                .into());
             }
             let alias = AliasRow {
                 version: input.function_version,
@@ -37,18 +46,28 @@ pub async fn create_alias(lambda: &Lambda, cx: &Cx, input: CreateAliasRequest) -
         .await
 }
 
-pub async fn get_alias(lambda: &Lambda, cx: &Cx, input: GetAliasRequest) -> Result<AliasConfiguration, Fault> {
+pub async fn get_alias(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: GetAliasRequest,
+) -> Result<AliasConfiguration, Fault> {
     let named = Named::read(cx, &input.function_name, None)?;
     let row = lambda.get(&named)?;
     let alias = row.aliases.get(&input.name).ok_or_else(|| no_alias(&row, &input.name))?;
     Ok(wire(&row, &input.name, alias))
 }
 
-pub async fn list_aliases(lambda: &Lambda, cx: &Cx, input: ListAliasesRequest) -> Result<ListAliasesResponse, Fault> {
+pub async fn list_aliases(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: ListAliasesRequest,
+) -> Result<ListAliasesResponse, Fault> {
     let named = Named::read(cx, &input.function_name, None)?;
     let row = lambda.get(&named)?;
     let of_version = input.function_version;
-    let chosen = row.aliases.iter().filter(|(_, alias)| of_version.as_ref().is_none_or(|v| *v == alias.version || alias.weights.contains_key(v)));
+    let chosen = row.aliases.iter().filter(|(_, alias)| {
+        of_version.as_ref().is_none_or(|v| *v == alias.version || alias.weights.contains_key(v))
+    });
     let limit = usize::try_from(input.max_items.unwrap_or(50).min(50)).unwrap_or(50);
     let page = page(chosen, |(name, _)| name.to_string(), input.marker.as_deref(), limit);
     let page = page.ok_or_else(|| Fault::from(InvalidParameterValueException::new("Invalid Marker")))?;
@@ -56,7 +75,11 @@ pub async fn list_aliases(lambda: &Lambda, cx: &Cx, input: ListAliasesRequest) -
     Ok(ListAliasesResponse { aliases: Some(aliases), next_marker: page.next_token })
 }
 
-pub async fn update_alias(lambda: &Lambda, cx: &Cx, input: UpdateAliasRequest) -> Result<AliasConfiguration, Fault> {
+pub async fn update_alias(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: UpdateAliasRequest,
+) -> Result<AliasConfiguration, Fault> {
     let named = Named::read(cx, &input.function_name, None)?;
     lambda
         .change(&named, None, |row| {
@@ -90,9 +113,12 @@ pub async fn delete_alias(lambda: &Lambda, cx: &Cx, input: DeleteAliasRequest) -
 
 fn check(row: &FunctionRow, alias: &AliasRow) -> Result<(), Fault> {
     for version in std::iter::once(&alias.version).chain(alias.weights.keys()) {
-        let known = version == "$LATEST" || version.parse().is_ok_and(|number: u64| row.versions.contains_key(&number));
+        let known = version == "$LATEST"
+            || version.parse().is_ok_and(|number: u64| row.versions.contains_key(&number));
         if !known {
-            return Err(ResourceNotFoundException::new(format!("Function not found: {}:{version}", row.arn)).into());
+            return Err(
+                ResourceNotFoundException::new(format!("Function not found: {}:{version}", row.arn)).into()
+            );
         }
     }
     let invalid = |sentence: &str| Err(InvalidParameterValueException::new(sentence).into());
@@ -118,7 +144,8 @@ fn wire(row: &FunctionRow, name: &str, alias: &AliasRow) -> AliasConfiguration {
         name: Some(name.to_string()),
         function_version: Some(alias.version.clone()),
         description: Some(alias.description.clone()),
-        routing_config: (!alias.weights.is_empty()).then(|| AliasRoutingConfiguration { additional_version_weights: Some(alias.weights.clone()) }),
+        routing_config: (!alias.weights.is_empty())
+            .then(|| AliasRoutingConfiguration { additional_version_weights: Some(alias.weights.clone()) }),
         revision_id: Some(alias.revision_id.clone()),
     }
 }

@@ -6,10 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
-use tidemill_delivery::{
-    Attempt, Event, Handover, Lane, Outcome, Policy, Route, Target,
-    policy::Backoff,
-};
+use tidemill_delivery::{Attempt, Event, Handover, Lane, Outcome, Policy, Route, Target, policy::Backoff};
 use tidemill_platform::{Arn, Cx, Fault};
 use tidemill_sandbox::Outcome as Ran;
 
@@ -30,7 +27,11 @@ impl Target for Functions {
         if !row.has(named.qualifier.as_deref()) {
             return Err(named.not_found());
         }
-        let config = row.invoke_configs.get(named.qualifier.as_deref().unwrap_or("$LATEST")).cloned().unwrap_or_default();
+        let config = row
+            .invoke_configs
+            .get(named.qualifier.as_deref().unwrap_or("$LATEST"))
+            .cloned()
+            .unwrap_or_default();
         // The id of the invocation stays the same over all its attempts.
         event.attributes.entry("request-id".into()).or_insert_with(|| cx.random().uuid());
         Ok(Handover::new(ROUTE, arn, event, policy(&config), cx.now()))
@@ -39,7 +40,11 @@ impl Target for Functions {
 
 fn policy(config: &InvokeConfigRow) -> Policy {
     let retries = config.retries.map_or(2, |n| u32::try_from(n).unwrap_or(0));
-    Policy { max_attempts: retries + 1, max_age_s: i64::from(config.max_age_s.unwrap_or(21_600)), backoff: Backoff::Fixed(vec![60, 120]) }
+    Policy {
+        max_attempts: retries + 1,
+        max_age_s: i64::from(config.max_age_s.unwrap_or(21_600)),
+        backoff: Backoff::Fixed(vec![60, 120]),
+    }
 }
 
 impl Route for Functions {
@@ -62,7 +67,8 @@ impl Route for Functions {
         }
         match row.latest.dead_letter_arn.as_deref() {
             Some(arn) => {
-                let message = answer.get("errorMessage").and_then(Value::as_str).unwrap_or(reason).to_string();
+                let message =
+                    answer.get("errorMessage").and_then(Value::as_str).unwrap_or(reason).to_string();
                 let attributes = json!({
                     "RequestID": {"DataType": "String", "StringValue": request_id(handover)},
                     "ErrorCode": {"DataType": "Number", "StringValue": "200"},
@@ -85,10 +91,15 @@ impl Functions {
         let context = handover.attributes.get("client-context").cloned();
         match self.0.run(cx, &named, request_id(handover), handover.payload.clone(), context).await {
             Ok((_, ran)) if ran.function_error.is_none() => {
-                let detail = format!("{} ms{}", ran.duration.as_millis(), if ran.cold { ", cold start" } else { "" });
+                let detail =
+                    format!("{} ms{}", ran.duration.as_millis(), if ran.cold { ", cold start" } else { "" });
                 Outcome::Delivered { detail, then: self.on_success(cx, &named, handover, &ran) }
             }
-            Ok((_, ran)) => Outcome::Retry { reason: String::from_utf8_lossy(&ran.payload).into_owned(), counts: true, after_ms: None },
+            Ok((_, ran)) => Outcome::Retry {
+                reason: String::from_utf8_lossy(&ran.payload).into_owned(),
+                counts: true,
+                after_ms: None,
+            },
             Err(fault) if fault.code() == "TooManyRequestsException" || fault.status() >= 500 => {
                 Outcome::Retry { reason: fault.to_string(), counts: false, after_ms: None }
             }
@@ -104,7 +115,14 @@ impl Functions {
         self.follow(cx, arn, handover, record(cx, handover, "Success", "", &answer), BTreeMap::new())
     }
 
-    fn follow(&self, cx: &Cx, arn: &str, handover: &Handover, payload: Bytes, attributes: BTreeMap<String, String>) -> Vec<Handover> {
+    fn follow(
+        &self,
+        cx: &Cx,
+        arn: &str,
+        handover: &Handover,
+        payload: Bytes,
+        attributes: BTreeMap<String, String>,
+    ) -> Vec<Handover> {
         let event = Event {
             id: handover.event_id.clone(),
             source: handover.target.clone(),
@@ -113,8 +131,16 @@ impl Functions {
             attributes,
             trace: handover.trace(),
         };
-        let taken = arn.parse::<Arn>().map_err(|_| Fault::validation("no ARN")).and_then(|arn| self.0.delivery.accept(cx, &arn, event));
-        taken.map_err(|fault| tracing::warn!(destination = arn, %fault, "a destination does not take the record")).into_iter().collect()
+        let taken = arn
+            .parse::<Arn>()
+            .map_err(|_| Fault::validation("no ARN"))
+            .and_then(|arn| self.0.delivery.accept(cx, &arn, event));
+        taken
+            .map_err(
+                |fault| tracing::warn!(destination = arn, %fault, "a destination does not take the record"),
+            )
+            .into_iter()
+            .collect()
     }
 }
 
@@ -133,8 +159,15 @@ fn split(reason: &str) -> (&'static str, Value) {
 
 /// The document that destinations get.
 fn record(cx: &Cx, handover: &Handover, condition: &str, error: &str, answer: &Value) -> Bytes {
-    let at = jiff::Timestamp::from_millisecond(cx.now().millis()).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
-    let invoked = if handover.target.matches(':').count() == 6 { format!("{}:$LATEST", handover.target) } else { handover.target.clone() };
+    let at = jiff::Timestamp::from_millisecond(cx.now().millis())
+        .unwrap_or_default()
+        .strftime("%Y-%m-%dT%H:%M:%S.%3fZ")
+        .to_string();
+    let invoked = if handover.target.matches(':').count() == 6 {
+        format!("{}:$LATEST", handover.target)
+    } else {
+        handover.target.clone()
+    };
     let mut context = json!({"statusCode": 200, "executedVersion": "$LATEST"});
     if !error.is_empty() {
         context["functionError"] = error.into();

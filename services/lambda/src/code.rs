@@ -33,12 +33,25 @@ pub struct Source<'a> {
 pub async fn read(cx: &Cx, source: Source<'_>) -> Result<Bytes, Fault> {
     let zip = match (source.zip, source.bucket, source.key) {
         (Some(zip), None, None) if zip.len() > MOST_DIRECT => {
-            return Err(Fault::new("RequestEntityTooLargeException", format!("Zipped size must be smaller than {MOST_DIRECT} bytes")).with_status(413));
+            return Err(Fault::new(
+                "RequestEntityTooLargeException",
+                format!("Zipped size must be smaller than {MOST_DIRECT} bytes"),
+            )
+            .with_status(413));
         }
         (Some(zip), None, None) => zip,
         (None, Some(bucket), Some(key)) => from_s3(cx, bucket, key, source.version).await?,
-        (None, None, None) => return Err(InvalidParameterValueException::new("Please provide a source for function code.").into()),
-        _ => return Err(InvalidParameterValueException::new("Please do not provide other FunctionCode parameters when providing a ZipFile.").into()),
+        (None, None, None) => {
+            return Err(
+                InvalidParameterValueException::new("Please provide a source for function code.").into()
+            );
+        }
+        _ => {
+            return Err(InvalidParameterValueException::new(
+                "Please do not provide other FunctionCode parameters when providing a ZipFile.",
+            )
+            .into());
+        }
     };
     let checked = zip.clone();
     tokio::task::spawn_blocking(move || check(&checked)).await.map_err(Fault::internal)??;
@@ -48,7 +61,11 @@ pub async fn read(cx: &Cx, source: Source<'_>) -> Result<Bytes, Fault> {
 async fn from_s3(cx: &Cx, bucket: &str, key: &str, version: Option<&str>) -> Result<Bytes, Fault> {
     let objects = cx.platform().doors.objects.ask("S3")?;
     let object = objects.get(cx, bucket, key, version).await.map_err(|fault| {
-        let sentence = format!("Error occurred while GetObject. S3 Error Code: {}. S3 Error Message: {}", fault.code(), fault.message());
+        let sentence = format!(
+            "Error occurred while GetObject. S3 Error Code: {}. S3 Error Message: {}",
+            fault.code(),
+            fault.message()
+        );
         Fault::from(InvalidParameterValueException::new(sentence))
     })?;
     Ok(object.body)
@@ -110,7 +127,13 @@ fn unpack_into(zip: &[u8], folder: &Path) -> Result<(), Fault> {
         // Links are written as the files they are in the archive: nothing in a package may point outside of it.
         let runnable = entry.unix_mode().is_some_and(|mode| mode & 0o111 != 0);
         let mode = if runnable { 0o755 } else { 0o644 };
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&path).map_err(Fault::internal)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(&path)
+            .map_err(Fault::internal)?;
         left -= copy(&mut entry, &mut file, left)?;
     }
     Ok(())
@@ -145,11 +168,15 @@ pub fn zip_of(name: &str, content: &[u8]) -> Result<Bytes, Fault> {
 }
 
 fn no_zip() -> Fault {
-    InvalidParameterValueException::new("Could not unzip uploaded file. Please check your file, then try to upload again.").into()
+    InvalidParameterValueException::new(
+        "Could not unzip uploaded file. Please check your file, then try to upload again.",
+    )
+    .into()
 }
 
 fn too_large() -> Fault {
-    InvalidParameterValueException::new(format!("Unzipped size must be smaller than {MOST_UNPACKED} bytes")).into()
+    InvalidParameterValueException::new(format!("Unzipped size must be smaller than {MOST_UNPACKED} bytes"))
+        .into()
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use tidemill_platform::{Cx, Fault};
 use crate::{
     Lambda,
     api::{
-        Concurrency, DeleteFunctionConcurrencyRequest, GetFunctionConcurrencyRequest, GetFunctionConcurrencyResponse,
-        InvalidParameterValueException, PutFunctionConcurrencyRequest,
+        Concurrency, DeleteFunctionConcurrencyRequest, GetFunctionConcurrencyRequest,
+        GetFunctionConcurrencyResponse, InvalidParameterValueException, PutFunctionConcurrencyRequest,
     },
     names::Named,
     run::ACCOUNT_CONCURRENCY,
@@ -16,12 +16,23 @@ use crate::{
 /// What must stay for functions without a reservation.
 const UNRESERVED: i32 = 100;
 
-pub async fn put_function_concurrency(lambda: &Lambda, cx: &Cx, input: PutFunctionConcurrencyRequest) -> Result<Concurrency, Fault> {
+pub async fn put_function_concurrency(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: PutFunctionConcurrencyRequest,
+) -> Result<Concurrency, Fault> {
     let named = Named::read(cx, &input.function_name, None)?;
     let wanted = input.reserved_concurrent_executions;
-    let others: i32 = lambda.list(cx.account(), cx.region()).iter().filter(|f| f.arn != named.arn).filter_map(|f| f.reserved_concurrency).sum();
+    let others: i32 = lambda
+        .list(cx.account(), cx.region())
+        .iter()
+        .filter(|f| f.arn != named.arn)
+        .filter_map(|f| f.reserved_concurrency)
+        .sum();
     if others.saturating_add(wanted) > ACCOUNT_CONCURRENCY - UNRESERVED {
-        let sentence = format!("Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [{UNRESERVED}].");
+        let sentence = format!(
+            "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [{UNRESERVED}]."
+        );
         return Err(InvalidParameterValueException::new(sentence).into());
     }
     lambda
@@ -32,12 +43,22 @@ pub async fn put_function_concurrency(lambda: &Lambda, cx: &Cx, input: PutFuncti
         .await
 }
 
-pub async fn get_function_concurrency(lambda: &Lambda, cx: &Cx, input: GetFunctionConcurrencyRequest) -> Result<GetFunctionConcurrencyResponse, Fault> {
+pub async fn get_function_concurrency(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: GetFunctionConcurrencyRequest,
+) -> Result<GetFunctionConcurrencyResponse, Fault> {
     let named = Named::read(cx, &input.function_name, None)?;
-    Ok(GetFunctionConcurrencyResponse { reserved_concurrent_executions: lambda.get(&named)?.reserved_concurrency })
+    Ok(GetFunctionConcurrencyResponse {
+        reserved_concurrent_executions: lambda.get(&named)?.reserved_concurrency,
+    })
 }
 
-pub async fn delete_function_concurrency(lambda: &Lambda, cx: &Cx, input: DeleteFunctionConcurrencyRequest) -> Result<Unit, Fault> {
+pub async fn delete_function_concurrency(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: DeleteFunctionConcurrencyRequest,
+) -> Result<Unit, Fault> {
     let named = Named::read(cx, &input.function_name, None)?;
     lambda
         .change(&named, None, |row| {

@@ -91,10 +91,13 @@ fn apply_logging(next: &mut Configuration, logging: api::LoggingConfig) -> Resul
     if let Some(format) = logging.log_format {
         next.log_format = format.to_string();
     }
-    if logging.application_log_level.is_some() || logging.system_log_level.is_some() {
-        if next.log_format != "JSON" {
-            return Err(InvalidParameterValueException::new("Log levels are only supported when the log format is JSON.").into());
-        }
+    if (logging.application_log_level.is_some() || logging.system_log_level.is_some())
+        && next.log_format != "JSON"
+    {
+        return Err(InvalidParameterValueException::new(
+            "Log levels are only supported when the log format is JSON.",
+        )
+        .into());
     }
     if next.log_format == "JSON" {
         return Err(Fault::not_implemented("LoggingConfig.LogFormat JSON"));
@@ -106,22 +109,33 @@ fn apply_logging(next: &mut Configuration, logging: api::LoggingConfig) -> Resul
 fn check(cx: &Cx, next: &Configuration) -> Result<(), Fault> {
     let invalid = |sentence: String| Err(InvalidParameterValueException::new(sentence).into());
     if !(1..=900).contains(&next.timeout_s) {
-        let bound = if next.timeout_s < 1 { "greater than or equal to 1" } else { "less than or equal to 900" };
-        let sentence = format!("1 validation error detected: Value '{}' at 'timeout' failed to satisfy constraint: Member must have value {bound}", next.timeout_s);
+        let bound =
+            if next.timeout_s < 1 { "greater than or equal to 1" } else { "less than or equal to 900" };
+        let sentence = format!(
+            "1 validation error detected: Value '{}' at 'timeout' failed to satisfy constraint: Member must have value {bound}",
+            next.timeout_s
+        );
         return Err(Fault::validation(sentence));
     }
     if next.memory_mb > 10_240 {
-        return invalid(format!("'MemorySize' value failed to satisfy constraint: Member must have value less than or equal to 10240"));
+        return invalid("'MemorySize' value failed to satisfy constraint: Member must have value less than or equal to 10240".to_string());
     }
     let size: usize = next.environment.iter().map(|(name, value)| name.len() + value.len()).sum();
     if size > MOST_ENVIRONMENT {
         return invalid("Lambda was unable to configure your environment variables because the environment variables you have provided exceeded the 4KB limit. String measured: {...}".into());
     }
     if let Some(name) = next.environment.keys().find(|name| RESERVED.contains(&name.as_str())) {
-        return invalid(format!("Lambda was unable to configure your environment variables because the environment variables you have provided contains reserved keys that are currently not supported for modification. Reserved keys used in this request: {name}"));
+        return invalid(format!(
+            "Lambda was unable to configure your environment variables because the environment variables you have provided contains reserved keys that are currently not supported for modification. Reserved keys used in this request: {name}"
+        ));
     }
-    if next.architecture != std::env::consts::ARCH.replace("aarch64", "arm64") && next.runtime.starts_with("provided") {
-        return Err(Fault::not_implemented(format!("the architecture {} on this machine", next.architecture)));
+    if next.architecture != std::env::consts::ARCH.replace("aarch64", "arm64")
+        && next.runtime.starts_with("provided")
+    {
+        return Err(Fault::not_implemented(format!(
+            "the architecture {} on this machine",
+            next.architecture
+        )));
     }
     check_role(cx, &next.role)
 }
@@ -132,11 +146,23 @@ fn check_role(cx: &Cx, role: &str) -> Result<(), Fault> {
         return Ok(());
     }
     let known = cx.platform().doors.identity.ask("IAM")?.role_id(role).is_some();
-    if known { Ok(()) } else { Err(InvalidParameterValueException::new("The role defined for the function cannot be assumed by Lambda.").into()) }
+    if known {
+        Ok(())
+    } else {
+        Err(InvalidParameterValueException::new(
+            "The role defined for the function cannot be assumed by Lambda.",
+        )
+        .into())
+    }
 }
 
 /// The configuration as Lambda answers it. `arn` carries the qualifier asked for.
-pub fn wire(row: &FunctionRow, version: &str, configuration: &Configuration, arn: String) -> FunctionConfiguration {
+pub fn wire(
+    row: &FunctionRow,
+    version: &str,
+    configuration: &Configuration,
+    arn: String,
+) -> FunctionConfiguration {
     let c = configuration;
     FunctionConfiguration {
         function_name: Some(row.name.clone()),
@@ -151,17 +177,29 @@ pub fn wire(row: &FunctionRow, version: &str, configuration: &Configuration, arn
         last_modified: Some(modified(c.modified_at)),
         code_sha256: Some(base64_of_hex(&c.code_sha256)),
         version: Some(version.to_string()),
-        dead_letter_config: c.dead_letter_arn.clone().map(|arn| api::DeadLetterConfig { target_arn: Some(arn) }),
-        environment: (!c.environment.is_empty()).then(|| api::EnvironmentResponse { variables: Some(c.environment.clone()), error: None }),
-        tracing_config: Some(api::TracingConfigResponse { mode: Some(if c.traced { "Active" } else { "PassThrough" }.into()) }),
+        dead_letter_config: c
+            .dead_letter_arn
+            .clone()
+            .map(|arn| api::DeadLetterConfig { target_arn: Some(arn) }),
+        environment: (!c.environment.is_empty())
+            .then(|| api::EnvironmentResponse { variables: Some(c.environment.clone()), error: None }),
+        tracing_config: Some(api::TracingConfigResponse {
+            mode: Some(if c.traced { "Active" } else { "PassThrough" }.into()),
+        }),
         revision_id: Some(c.revision_id.clone()),
         state: Some(State::Active),
         last_update_status: Some(LastUpdateStatus::Successful),
         package_type: Some(api::PackageType::Zip),
         architectures: Some(vec![c.architecture.as_str().into()]),
         ephemeral_storage: Some(api::EphemeralStorage { size: c.tmp_mb }),
-        snap_start: Some(api::SnapStartResponse { apply_on: Some("None".into()), optimization_status: Some("Off".into()) }),
-        runtime_version_config: Some(api::RuntimeVersionConfig { runtime_version_arn: Some(runtime_version_arn(row, c)), error: None }),
+        snap_start: Some(api::SnapStartResponse {
+            apply_on: Some("None".into()),
+            optimization_status: Some("Off".into()),
+        }),
+        runtime_version_config: Some(api::RuntimeVersionConfig {
+            runtime_version_arn: Some(runtime_version_arn(row, c)),
+            error: None,
+        }),
         logging_config: Some(api::LoggingConfig {
             log_format: Some(c.log_format.as_str().into()),
             log_group: Some(log_group(row, c)),
@@ -190,6 +228,8 @@ fn modified(millis: i64) -> String {
 
 /// Lambda prints hashes in base64.
 pub fn base64_of_hex(hex: &str) -> String {
-    let bytes: Vec<u8> = (0..hex.len() / 2).filter_map(|at| u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok()).collect();
+    let bytes: Vec<u8> = (0..hex.len() / 2)
+        .filter_map(|at| u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok())
+        .collect();
     BASE64_STANDARD.encode(bytes)
 }

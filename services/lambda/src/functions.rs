@@ -5,10 +5,11 @@ use tidemill_platform::{Cx, Fault, page::page};
 use crate::{
     Lambda, api,
     api::{
-        CreateFunctionRequest, DeleteFunctionRequest, FunctionCodeLocation, FunctionConfiguration, GetAccountSettingsRequest,
-        GetAccountSettingsResponse, GetFunctionConfigurationRequest, GetFunctionRequest, GetFunctionResponse,
-        InvalidParameterValueException, LastUpdateStatus, ListFunctionsRequest, ListFunctionsResponse, PreconditionFailedException,
-        ResourceConflictException, State, UpdateFunctionCodeRequest, UpdateFunctionConfigurationRequest,
+        CreateFunctionRequest, DeleteFunctionRequest, FunctionCodeLocation, FunctionConfiguration,
+        GetAccountSettingsRequest, GetAccountSettingsResponse, GetFunctionConfigurationRequest,
+        GetFunctionRequest, GetFunctionResponse, InvalidParameterValueException, LastUpdateStatus,
+        ListFunctionsRequest, ListFunctionsResponse, PreconditionFailedException, ResourceConflictException,
+        State, UpdateFunctionCodeRequest, UpdateFunctionConfigurationRequest,
     },
     code::{self, Source},
     configuration::{self, Wanted, apply, wire},
@@ -19,25 +20,56 @@ use crate::{
 /// Functions may together hold this much code (Lambda's quota).
 const CODE_QUOTA: i64 = 80_530_636_800;
 
-pub async fn create_function(lambda: &Lambda, cx: &Cx, input: CreateFunctionRequest) -> Result<FunctionConfiguration, Fault> {
+pub async fn create_function(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: CreateFunctionRequest,
+) -> Result<FunctionConfiguration, Fault> {
     refuse(&[
-        ("Code.ImageUri (container images)", input.code.image_uri.is_some() || input.package_type == Some(api::PackageType::Image)),
+        (
+            "Code.ImageUri (container images)",
+            input.code.image_uri.is_some() || input.package_type == Some(api::PackageType::Image),
+        ),
         ("Code.SourceKMSKeyArn", input.code.source_kms_key_arn.is_some()),
-        ("VpcConfig", input.vpc_config.as_ref().is_some_and(|vpc| vpc.subnet_ids.as_ref().is_some_and(|ids| !ids.is_empty()))),
+        (
+            "VpcConfig",
+            input
+                .vpc_config
+                .as_ref()
+                .is_some_and(|vpc| vpc.subnet_ids.as_ref().is_some_and(|ids| !ids.is_empty())),
+        ),
         ("KMSKeyArn", input.kms_key_arn.as_ref().is_some_and(|arn| !arn.is_empty())),
         ("Layers", input.layers.as_ref().is_some_and(|layers| !layers.is_empty())),
         ("FileSystemConfigs", input.file_system_configs.as_ref().is_some_and(|list| !list.is_empty())),
         ("CodeSigningConfigArn", input.code_signing_config_arn.is_some()),
-        ("SnapStart", input.snap_start.as_ref().is_some_and(|snap| snap.apply_on == Some(api::SnapStartApplyOn::PublishedVersions))),
+        (
+            "SnapStart",
+            input
+                .snap_start
+                .as_ref()
+                .is_some_and(|snap| snap.apply_on == Some(api::SnapStartApplyOn::PublishedVersions)),
+        ),
         ("CapacityProviderConfig", input.capacity_provider_config.is_some()),
         ("DurableConfig", input.durable_config.is_some()),
         ("TenancyConfig", input.tenancy_config.is_some()),
     ])?;
     let named = Named::read(cx, &input.function_name, None)?;
     let (Some(runtime), Some(handler)) = (input.runtime, input.handler) else {
-        return Err(InvalidParameterValueException::new("Runtime and Handler are mandatory parameters for functions created with deployment packages.").into());
+        return Err(InvalidParameterValueException::new(
+            "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
+        )
+        .into());
     };
-    let zip = code::read(cx, Source { zip: input.code.zip_file, bucket: input.code.s3_bucket.as_deref(), key: input.code.s3_key.as_deref(), version: input.code.s3_object_version.as_deref() }).await?;
+    let zip = code::read(
+        cx,
+        Source {
+            zip: input.code.zip_file,
+            bucket: input.code.s3_bucket.as_deref(),
+            key: input.code.s3_key.as_deref(),
+            version: input.code.s3_object_version.as_deref(),
+        },
+    )
+    .await?;
     let wanted = Wanted {
         description: input.description,
         runtime: Some(runtime.to_string()),
@@ -49,13 +81,20 @@ pub async fn create_function(lambda: &Lambda, cx: &Cx, input: CreateFunctionRequ
         environment: input.environment.and_then(|environment| environment.variables),
         dead_letter_arn: input.dead_letter_config.and_then(|config| config.target_arn),
         tracing: input.tracing_config.and_then(|config| config.mode).map(|mode| mode.to_string()),
-        architecture: input.architectures.and_then(|list| list.into_iter().next()).map(|arch| arch.to_string()),
+        architecture: input
+            .architectures
+            .and_then(|list| list.into_iter().next())
+            .map(|arch| arch.to_string()),
         logging: input.logging_config,
     };
     let row = new_function(cx, &named, wanted, &zip, input.tags.unwrap_or_default())?;
     lambda.runner.expect(&row.latest.runtime).await?;
     let name = named.name.clone();
-    let row = lambda.insert(row, Some(zip), || ResourceConflictException::new(format!("Function already exist: {name}")).into()).await?;
+    let row = lambda
+        .insert(row, Some(zip), || {
+            ResourceConflictException::new(format!("Function already exist: {name}")).into()
+        })
+        .await?;
     if input.publish == Some(true) {
         return crate::versions::publish(lambda, cx, &named, None, None).await;
     }
@@ -68,12 +107,19 @@ pub async fn create_function(lambda: &Lambda, cx: &Cx, input: CreateFunctionRequ
 }
 
 /// A function's row with Lambda's defaults for what is not wanted.
-pub fn new_function(cx: &Cx, named: &Named, wanted: Wanted, zip: &[u8], tags: std::collections::BTreeMap<String, String>) -> Result<FunctionRow, Fault> {
+pub fn new_function(
+    cx: &Cx,
+    named: &Named,
+    wanted: Wanted,
+    zip: &[u8],
+    tags: std::collections::BTreeMap<String, String>,
+) -> Result<FunctionRow, Fault> {
     let mut latest = apply(cx, &configuration::fresh(), wanted)?;
     latest.code_sha256 = code::sha256(zip);
     latest.code_size = i64::try_from(zip.len()).unwrap_or(i64::MAX);
     let mut parts = named.arn.split(':').skip(3);
-    let (region, account) = (parts.next().unwrap_or_default().to_string(), parts.next().unwrap_or_default().to_string());
+    let (region, account) =
+        (parts.next().unwrap_or_default().to_string(), parts.next().unwrap_or_default().to_string());
     Ok(FunctionRow {
         arn: named.arn.clone(),
         name: named.name.clone(),
@@ -90,10 +136,15 @@ pub fn new_function(cx: &Cx, named: &Named, wanted: Wanted, zip: &[u8], tags: st
     })
 }
 
-pub async fn get_function(lambda: &Lambda, cx: &Cx, input: GetFunctionRequest) -> Result<GetFunctionResponse, Fault> {
+pub async fn get_function(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: GetFunctionRequest,
+) -> Result<GetFunctionResponse, Fault> {
     let named = Named::read(cx, &input.function_name, input.qualifier.as_deref())?;
     let row = lambda.get(&named)?;
-    let (version, found) = row.resolve(named.qualifier.as_deref(), cx.random()).ok_or_else(|| named.not_found())?;
+    let (version, found) =
+        row.resolve(named.qualifier.as_deref(), cx.random()).ok_or_else(|| named.not_found())?;
     let code = FunctionCodeLocation {
         repository_type: Some("S3".into()),
         location: Some(format!("{}/_tidemill/lambda/code/{}", cx.base_url(), found.code_sha256)),
@@ -103,27 +154,46 @@ pub async fn get_function(lambda: &Lambda, cx: &Cx, input: GetFunctionRequest) -
         configuration: Some(wire(&row, &version, found, named.qualified_arn())),
         code: Some(code),
         tags: (!row.tags.is_empty()).then(|| row.tags.clone()),
-        concurrency: row.reserved_concurrency.map(|n| api::Concurrency { reserved_concurrent_executions: Some(n) }),
+        concurrency: row
+            .reserved_concurrency
+            .map(|n| api::Concurrency { reserved_concurrent_executions: Some(n) }),
         ..GetFunctionResponse::default()
     })
 }
 
-pub async fn get_function_configuration(lambda: &Lambda, cx: &Cx, input: GetFunctionConfigurationRequest) -> Result<FunctionConfiguration, Fault> {
+pub async fn get_function_configuration(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: GetFunctionConfigurationRequest,
+) -> Result<FunctionConfiguration, Fault> {
     let named = Named::read(cx, &input.function_name, input.qualifier.as_deref())?;
     let row = lambda.get(&named)?;
-    let (version, found) = row.resolve(named.qualifier.as_deref(), cx.random()).ok_or_else(|| named.not_found())?;
+    let (version, found) =
+        row.resolve(named.qualifier.as_deref(), cx.random()).ok_or_else(|| named.not_found())?;
     Ok(wire(&row, &version, found, named.qualified_arn()))
 }
 
-pub async fn list_functions(lambda: &Lambda, cx: &Cx, input: ListFunctionsRequest) -> Result<ListFunctionsResponse, Fault> {
+pub async fn list_functions(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: ListFunctionsRequest,
+) -> Result<ListFunctionsResponse, Fault> {
     if input.master_region.is_some() {
         return Err(Fault::not_implemented("ListFunctions with MasterRegion"));
     }
     let mut all = Vec::new();
     for row in lambda.list(cx.account(), cx.region()) {
-        all.push((format!("{}:", row.name), strip(wire(&row, "$LATEST", &row.latest, format!("{}:$LATEST", row.arn)))));
+        all.push((
+            format!("{}:", row.name),
+            strip(wire(&row, "$LATEST", &row.latest, format!("{}:$LATEST", row.arn))),
+        ));
         if input.function_version == Some(api::FunctionVersion::All) {
-            let versions = row.versions.iter().map(|(number, c)| (format!("{}:{number:010}", row.name), strip(wire(&row, &number.to_string(), c, format!("{}:{number}", row.arn)))));
+            let versions = row.versions.iter().map(|(number, c)| {
+                (
+                    format!("{}:{number:010}", row.name),
+                    strip(wire(&row, &number.to_string(), c, format!("{}:{number}", row.arn))),
+                )
+            });
             all.extend(versions);
         } else if let Some((_, last)) = all.last_mut() {
             last.function_arn = Some(row.arn.clone());
@@ -132,21 +202,51 @@ pub async fn list_functions(lambda: &Lambda, cx: &Cx, input: ListFunctionsReques
     let limit = usize::try_from(input.max_items.unwrap_or(50).min(50)).unwrap_or(50);
     let page = page(all, |(key, _)| key.clone(), input.marker.as_deref(), limit);
     let page = page.ok_or_else(|| Fault::from(InvalidParameterValueException::new("Invalid Marker")))?;
-    Ok(ListFunctionsResponse { functions: Some(page.items.into_iter().map(|(_, f)| f).collect()), next_marker: page.next_token })
+    Ok(ListFunctionsResponse {
+        functions: Some(page.items.into_iter().map(|(_, f)| f).collect()),
+        next_marker: page.next_token,
+    })
 }
 
 /// Lists leave out the state of functions.
 fn strip(configuration: FunctionConfiguration) -> FunctionConfiguration {
-    FunctionConfiguration { state: None, last_update_status: None, runtime_version_config: None, ..configuration }
+    FunctionConfiguration {
+        state: None,
+        last_update_status: None,
+        runtime_version_config: None,
+        ..configuration
+    }
 }
 
-pub async fn update_function_code(lambda: &Lambda, cx: &Cx, input: UpdateFunctionCodeRequest) -> Result<FunctionConfiguration, Fault> {
-    refuse(&[("ImageUri (container images)", input.image_uri.is_some()), ("SourceKMSKeyArn", input.source_kms_key_arn.is_some())])?;
+pub async fn update_function_code(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: UpdateFunctionCodeRequest,
+) -> Result<FunctionConfiguration, Fault> {
+    refuse(&[
+        ("ImageUri (container images)", input.image_uri.is_some()),
+        ("SourceKMSKeyArn", input.source_kms_key_arn.is_some()),
+    ])?;
     let named = Named::read(cx, &input.function_name, None)?;
     let row = lambda.get(&named)?;
     expect_revision(&row, input.revision_id.as_deref())?;
-    let zip = code::read(cx, Source { zip: input.zip_file, bucket: input.s3_bucket.as_deref(), key: input.s3_key.as_deref(), version: input.s3_object_version.as_deref() }).await?;
-    let wanted = Wanted { architecture: input.architectures.and_then(|list| list.into_iter().next()).map(|arch| arch.to_string()), ..Wanted::default() };
+    let zip = code::read(
+        cx,
+        Source {
+            zip: input.zip_file,
+            bucket: input.s3_bucket.as_deref(),
+            key: input.s3_key.as_deref(),
+            version: input.s3_object_version.as_deref(),
+        },
+    )
+    .await?;
+    let wanted = Wanted {
+        architecture: input
+            .architectures
+            .and_then(|list| list.into_iter().next())
+            .map(|arch| arch.to_string()),
+        ..Wanted::default()
+    };
     let mut next = apply(cx, &row.latest, wanted)?;
     next.code_sha256 = code::sha256(&zip);
     next.code_size = i64::try_from(zip.len()).unwrap_or(i64::MAX);
@@ -167,14 +267,30 @@ pub async fn update_function_code(lambda: &Lambda, cx: &Cx, input: UpdateFunctio
     Ok(answer)
 }
 
-pub async fn update_function_configuration(lambda: &Lambda, cx: &Cx, input: UpdateFunctionConfigurationRequest) -> Result<FunctionConfiguration, Fault> {
+pub async fn update_function_configuration(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: UpdateFunctionConfigurationRequest,
+) -> Result<FunctionConfiguration, Fault> {
     refuse(&[
-        ("VpcConfig", input.vpc_config.as_ref().is_some_and(|vpc| vpc.subnet_ids.as_ref().is_some_and(|ids| !ids.is_empty()))),
+        (
+            "VpcConfig",
+            input
+                .vpc_config
+                .as_ref()
+                .is_some_and(|vpc| vpc.subnet_ids.as_ref().is_some_and(|ids| !ids.is_empty())),
+        ),
         ("KMSKeyArn", input.kms_key_arn.as_ref().is_some_and(|arn| !arn.is_empty())),
         ("Layers", input.layers.as_ref().is_some_and(|layers| !layers.is_empty())),
         ("FileSystemConfigs", input.file_system_configs.as_ref().is_some_and(|list| !list.is_empty())),
         ("ImageConfig", input.image_config.is_some()),
-        ("SnapStart", input.snap_start.as_ref().is_some_and(|snap| snap.apply_on == Some(api::SnapStartApplyOn::PublishedVersions))),
+        (
+            "SnapStart",
+            input
+                .snap_start
+                .as_ref()
+                .is_some_and(|snap| snap.apply_on == Some(api::SnapStartApplyOn::PublishedVersions)),
+        ),
     ])?;
     let named = Named::read(cx, &input.function_name, None)?;
     if let Some(runtime) = &input.runtime {
@@ -220,32 +336,56 @@ pub fn expect_revision(row: &FunctionRow, revision: Option<&str>) -> Result<(), 
     }
 }
 
-pub async fn delete_function(lambda: &Lambda, cx: &Cx, input: DeleteFunctionRequest) -> Result<api::DeleteFunctionResponse, Fault> {
+pub async fn delete_function(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: DeleteFunctionRequest,
+) -> Result<api::DeleteFunctionResponse, Fault> {
     let named = Named::read(cx, &input.function_name, input.qualifier.as_deref())?;
     match named.qualifier.as_deref() {
         None => lambda.remove(&named).await?,
-        Some("$LATEST") => return Err(InvalidParameterValueException::new("$LATEST version cannot be deleted without deleting the function.").into()),
+        Some("$LATEST") => {
+            return Err(InvalidParameterValueException::new(
+                "$LATEST version cannot be deleted without deleting the function.",
+            )
+            .into());
+        }
         Some(qualifier) => {
             let version: Option<u64> = qualifier.parse().ok();
-            lambda.change(&named, None, |row| {
-                let version = version.filter(|version| row.versions.contains_key(version)).ok_or_else(|| named.not_found())?;
-                let text = version.to_string();
-                if let Some((alias, _)) = row.aliases.iter().find(|(_, alias)| alias.version == text || alias.weights.contains_key(&text)) {
-                    return Err(ResourceConflictException::new(format!("Version {version} is referenced by alias {alias}.")).into());
-                }
-                row.versions.remove(&version);
-                Ok(())
-            })
-            .await?;
+            lambda
+                .change(&named, None, |row| {
+                    let version = version
+                        .filter(|version| row.versions.contains_key(version))
+                        .ok_or_else(|| named.not_found())?;
+                    let text = version.to_string();
+                    if let Some((alias, _)) = row
+                        .aliases
+                        .iter()
+                        .find(|(_, alias)| alias.version == text || alias.weights.contains_key(&text))
+                    {
+                        return Err(ResourceConflictException::new(format!(
+                            "Version {version} is referenced by alias {alias}."
+                        ))
+                        .into());
+                    }
+                    row.versions.remove(&version);
+                    Ok(())
+                })
+                .await?;
         }
     }
     Ok(api::DeleteFunctionResponse { status_code: Some(204) })
 }
 
-pub async fn get_account_settings(lambda: &Lambda, cx: &Cx, _: GetAccountSettingsRequest) -> Result<GetAccountSettingsResponse, Fault> {
+pub async fn get_account_settings(
+    lambda: &Lambda,
+    cx: &Cx,
+    _: GetAccountSettingsRequest,
+) -> Result<GetAccountSettingsResponse, Fault> {
     let functions = lambda.list(cx.account(), cx.region());
     let reserved: i32 = functions.iter().filter_map(|f| f.reserved_concurrency).sum();
-    let sizes = functions.iter().map(|f| f.latest.code_size + f.versions.values().map(|c| c.code_size).sum::<i64>());
+    let sizes =
+        functions.iter().map(|f| f.latest.code_size + f.versions.values().map(|c| c.code_size).sum::<i64>());
     let account_limit = api::AccountLimit {
         total_code_size: Some(CODE_QUOTA),
         code_size_unzipped: Some(262_144_000),
@@ -253,7 +393,10 @@ pub async fn get_account_settings(lambda: &Lambda, cx: &Cx, _: GetAccountSetting
         concurrent_executions: Some(crate::run::ACCOUNT_CONCURRENCY),
         unreserved_concurrent_executions: Some(crate::run::ACCOUNT_CONCURRENCY - reserved),
     };
-    let account_usage = api::AccountUsage { total_code_size: Some(sizes.sum()), function_count: Some(functions.len() as i64) };
+    let account_usage = api::AccountUsage {
+        total_code_size: Some(sizes.sum()),
+        function_count: Some(functions.len() as i64),
+    };
     Ok(GetAccountSettingsResponse { account_limit: Some(account_limit), account_usage: Some(account_usage) })
 }
 

@@ -9,8 +9,8 @@ use tidemill_store::{Batch, Partition};
 use crate::{
     Lambda,
     api::{
-        InvocationRequest, InvocationResponse, InvocationType, InvokeAsyncRequest, InvokeAsyncResponse, InvalidRequestContentException,
-        LogType, RequestTooLargeException,
+        InvalidRequestContentException, InvocationRequest, InvocationResponse, InvocationType,
+        InvokeAsyncRequest, InvokeAsyncResponse, LogType, RequestTooLargeException,
     },
     names::Named,
 };
@@ -31,7 +31,9 @@ pub async fn invoke(lambda: &Lambda, cx: &Cx, input: InvocationRequest) -> Resul
     }
     let payload = input.payload.filter(|payload| !payload.is_empty());
     match input.invocation_type.unwrap_or(InvocationType::RequestResponse) {
-        InvocationType::DryRun => Ok(InvocationResponse { status_code: Some(204), ..InvocationResponse::default() }),
+        InvocationType::DryRun => {
+            Ok(InvocationResponse { status_code: Some(204), ..InvocationResponse::default() })
+        }
         InvocationType::Event => {
             let payload = checked(payload, MOST_ASYNC, "Event")?;
             enqueue(lambda, cx, &named, payload, input.client_context).await?;
@@ -40,11 +42,13 @@ pub async fn invoke(lambda: &Lambda, cx: &Cx, input: InvocationRequest) -> Resul
         _ => {
             let payload = checked(payload, MOST_SYNC, "RequestResponse")?;
             let client_context = input.client_context.map(|text| decode_context(&text)).transpose()?;
-            let (version, outcome) = lambda.run(cx, &named, cx.request_id().to_string(), payload, client_context).await?;
+            let (version, outcome) =
+                lambda.run(cx, &named, cx.request_id().to_string(), payload, client_context).await?;
             Ok(InvocationResponse {
                 status_code: Some(200),
                 function_error: outcome.function_error.map(|kind| kind.as_str().to_string()),
-                log_result: (input.log_type == Some(LogType::Tail)).then(|| BASE64_STANDARD.encode(&outcome.log_tail)),
+                log_result: (input.log_type == Some(LogType::Tail))
+                    .then(|| BASE64_STANDARD.encode(&outcome.log_tail)),
                 payload: Some(outcome.payload),
                 executed_version: Some(version),
                 ..InvocationResponse::default()
@@ -54,7 +58,11 @@ pub async fn invoke(lambda: &Lambda, cx: &Cx, input: InvocationRequest) -> Resul
 }
 
 /// The older asynchronous call.
-pub async fn invoke_async(lambda: &Lambda, cx: &Cx, input: InvokeAsyncRequest) -> Result<InvokeAsyncResponse, Fault> {
+pub async fn invoke_async(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: InvokeAsyncRequest,
+) -> Result<InvokeAsyncResponse, Fault> {
     let named = Named::read(cx, &input.function_name, None)?;
     lambda.get(&named)?;
     let payload = checked(Some(input.invoke_args), MOST_ASYNC, "Event")?;
@@ -63,7 +71,13 @@ pub async fn invoke_async(lambda: &Lambda, cx: &Cx, input: InvokeAsyncRequest) -
 }
 
 /// Answers when the event is durable in the function's queue.
-async fn enqueue(lambda: &Lambda, cx: &Cx, named: &Named, payload: Bytes, client_context: Option<String>) -> Result<(), Fault> {
+async fn enqueue(
+    lambda: &Lambda,
+    cx: &Cx,
+    named: &Named,
+    payload: Bytes,
+    client_context: Option<String>,
+) -> Result<(), Fault> {
     let arn = named.qualified_arn();
     let target: Arn = arn.parse().map_err(|_| named.not_found())?;
     let event = Event {
@@ -71,7 +85,10 @@ async fn enqueue(lambda: &Lambda, cx: &Cx, named: &Named, payload: Bytes, client
         source: cx.request().principal.arn.clone(),
         via: "Invoke".into(),
         payload,
-        attributes: client_context.into_iter().map(|context| ("client-context".to_string(), context)).collect(),
+        attributes: client_context
+            .into_iter()
+            .map(|context| ("client-context".to_string(), context))
+            .collect(),
         trace: cx.trace().clone(),
     };
     let ticket = {
@@ -89,20 +106,30 @@ async fn enqueue(lambda: &Lambda, cx: &Cx, named: &Named, payload: Bytes, client
 fn checked(payload: Option<Bytes>, most: usize, kind: &str) -> Result<Bytes, Fault> {
     let Some(payload) = payload else { return Ok(Bytes::from_static(b"{}")) };
     if payload.len() > most {
-        let sentence = format!("{} byte payload is too large for the {kind} invocation type (limit {most} bytes)", payload.len());
+        let sentence = format!(
+            "{} byte payload is too large for the {kind} invocation type (limit {most} bytes)",
+            payload.len()
+        );
         return Err(RequestTooLargeException::new(sentence).into());
     }
     match serde_json::from_slice::<serde::de::IgnoredAny>(&payload) {
         Ok(_) => Ok(payload),
         Err(error) => {
-            let sentence = format!("Could not parse request body into json: Could not parse payload into json: {error}");
+            let sentence =
+                format!("Could not parse request body into json: Could not parse payload into json: {error}");
             Err(InvalidRequestContentException::new(sentence).into())
         }
     }
 }
 
 fn decode_context(text: &str) -> Result<String, Fault> {
-    let bytes = BASE64_STANDARD.decode(text).ok().filter(|bytes| serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok());
+    let bytes = BASE64_STANDARD
+        .decode(text)
+        .ok()
+        .filter(|bytes| serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok());
     let decoded = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    decoded.ok_or_else(|| InvalidRequestContentException::new("Client context must be a valid Base64-encoded JSON object.").into())
+    decoded.ok_or_else(|| {
+        InvalidRequestContentException::new("Client context must be a valid Base64-encoded JSON object.")
+            .into()
+    })
 }

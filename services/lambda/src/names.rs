@@ -21,7 +21,9 @@ impl Named {
             Ok(arn) => (arn.region, arn.account, arn.resource),
             Err(_) => {
                 let (account, rest) = match text.split_once(":function:") {
-                    Some((account, rest)) => (account.rsplit(':').next().unwrap_or_default().to_string(), rest.to_string()),
+                    Some((account, rest)) => {
+                        (account.rsplit(':').next().unwrap_or_default().to_string(), rest.to_string())
+                    }
                     None => (cx.account().to_string(), text.to_string()),
                 };
                 (cx.region().to_string(), account, rest)
@@ -32,10 +34,13 @@ impl Named {
             Some((name, qualifier)) => (name.to_string(), Some(qualifier.to_string())),
             None => (rest, None),
         };
-        if let (Some(within), Some(beside)) = (&within, beside) {
-            if within != beside {
-                return Err(InvalidParameterValueException::new("The derived qualifier from the function name does not match the specified qualifier.").into());
-            }
+        if let (Some(within), Some(beside)) = (&within, beside)
+            && within != beside
+        {
+            return Err(InvalidParameterValueException::new(
+                "The derived qualifier from the function name does not match the specified qualifier.",
+            )
+            .into());
         }
         let arn = Arn::new("lambda", &region, &account, format!("function:{name}")).to_string();
         Ok(Named { arn, name, qualifier: within.or_else(|| beside.map(str::to_string)) })

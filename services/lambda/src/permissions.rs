@@ -7,13 +7,18 @@ use tidemill_platform::{Cx, Fault};
 use crate::{
     Lambda,
     api::{
-        AddPermissionRequest, AddPermissionResponse, GetPolicyRequest, GetPolicyResponse, PreconditionFailedException,
-        RemovePermissionRequest, ResourceConflictException, ResourceNotFoundException,
+        AddPermissionRequest, AddPermissionResponse, GetPolicyRequest, GetPolicyResponse,
+        PreconditionFailedException, RemovePermissionRequest, ResourceConflictException,
+        ResourceNotFoundException,
     },
     names::Named,
 };
 
-pub async fn add_permission(lambda: &Lambda, cx: &Cx, input: AddPermissionRequest) -> Result<AddPermissionResponse, Fault> {
+pub async fn add_permission(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: AddPermissionRequest,
+) -> Result<AddPermissionResponse, Fault> {
     let named = Named::read(cx, &input.function_name, input.qualifier.as_deref())?;
     let statement = statement(&named, &input).to_string();
     lambda
@@ -36,7 +41,9 @@ fn statement(named: &Named, input: &AddPermissionRequest) -> Value {
     let principal = match input.principal.as_str() {
         "*" => json!("*"),
         service if service.ends_with(".amazonaws.com") => json!({ "Service": service }),
-        account if account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()) => json!({ "AWS": format!("arn:aws:iam::{account}:root") }),
+        account if account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()) => {
+            json!({ "AWS": format!("arn:aws:iam::{account}:root") })
+        }
         arn => json!({ "AWS": arn }),
     };
     let mut condition = Map::new();
@@ -48,7 +55,11 @@ fn statement(named: &Named, input: &AddPermissionRequest) -> Value {
     when("StringEquals", "AWS:SourceAccount", &input.source_account);
     when("StringEquals", "lambda:EventSourceToken", &input.event_source_token);
     when("StringEquals", "aws:PrincipalOrgID", &input.principal_org_id);
-    when("StringEquals", "lambda:FunctionUrlAuthType", &input.function_url_auth_type.as_ref().map(ToString::to_string));
+    when(
+        "StringEquals",
+        "lambda:FunctionUrlAuthType",
+        &input.function_url_auth_type.as_ref().map(ToString::to_string),
+    );
     when("ArnLike", "AWS:SourceArn", &input.source_arn);
     let mut statement = json!({
         "Sid": input.statement_id,
@@ -63,7 +74,11 @@ fn statement(named: &Named, input: &AddPermissionRequest) -> Value {
     statement
 }
 
-pub async fn remove_permission(lambda: &Lambda, cx: &Cx, input: RemovePermissionRequest) -> Result<Unit, Fault> {
+pub async fn remove_permission(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: RemovePermissionRequest,
+) -> Result<Unit, Fault> {
     let named = Named::read(cx, &input.function_name, input.qualifier.as_deref())?;
     lambda
         .change(&named, None, |row| {
@@ -79,12 +94,24 @@ pub async fn remove_permission(lambda: &Lambda, cx: &Cx, input: RemovePermission
         .await
 }
 
-pub async fn get_policy(lambda: &Lambda, cx: &Cx, input: GetPolicyRequest) -> Result<GetPolicyResponse, Fault> {
+pub async fn get_policy(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: GetPolicyRequest,
+) -> Result<GetPolicyResponse, Fault> {
     let named = Named::read(cx, &input.function_name, input.qualifier.as_deref())?;
     let row = lambda.get(&named)?;
-    let statements = row.statements.get(named.qualifier.as_deref().unwrap_or_default()).filter(|statements| !statements.is_empty());
-    let statements = statements.ok_or_else(|| Fault::from(ResourceNotFoundException::new("The resource you requested does not exist.")))?;
+    let statements = row
+        .statements
+        .get(named.qualifier.as_deref().unwrap_or_default())
+        .filter(|statements| !statements.is_empty());
+    let statements = statements.ok_or_else(|| {
+        Fault::from(ResourceNotFoundException::new("The resource you requested does not exist."))
+    })?;
     let list: Vec<Value> = statements.values().filter_map(|text| serde_json::from_str(text).ok()).collect();
     let policy = json!({ "Version": "2012-10-17", "Id": "default", "Statement": list });
-    Ok(GetPolicyResponse { policy: Some(policy.to_string()), revision_id: Some(row.latest.revision_id.clone()) })
+    Ok(GetPolicyResponse {
+        policy: Some(policy.to_string()),
+        revision_id: Some(row.latest.revision_id.clone()),
+    })
 }

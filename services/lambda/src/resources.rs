@@ -9,7 +9,10 @@ use tidemill_platform::{
     provider::{Provided, ResourceProvider, Updated, Wanted, boolean, number, text},
 };
 
-use crate::{Lambda, aliases, api, code, concurrency, configuration, event_invoke, functions, mappings, names::Named, permissions, versions};
+use crate::{
+    Lambda, aliases, api, code, concurrency, configuration, event_invoke, functions, mappings, names::Named,
+    permissions, versions,
+};
 
 pub struct Resources(pub Arc<Lambda>);
 
@@ -39,39 +42,76 @@ impl ResourceProvider for Resources {
         .boxed()
     }
 
-    fn update<'a>(&'a self, cx: &'a Cx, physical_id: &'a str, old: &'a Value, wanted: Wanted<'a>) -> BoxFuture<'a, Result<Updated, Fault>> {
+    fn update<'a>(
+        &'a self,
+        cx: &'a Cx,
+        physical_id: &'a str,
+        old: &'a Value,
+        wanted: Wanted<'a>,
+    ) -> BoxFuture<'a, Result<Updated, Fault>> {
         async move {
             let same = |name: &str| old.get(name) == wanted.properties.get(name);
             match wanted.resource_type {
-                FUNCTION if same("FunctionName") && same("PackageType") => self.update_function(cx, physical_id, old, &wanted).await.map(Updated::InPlace),
-                ALIAS if same("FunctionName") && same("Name") => self.update_alias(cx, wanted.properties).await.map(Updated::InPlace),
-                MAPPING if same("EventSourceArn") && same("StartingPosition") => self.update_mapping(cx, physical_id, wanted.properties).await.map(Updated::InPlace),
-                INVOKE_CONFIG if same("FunctionName") && same("Qualifier") => self.put_invoke_config(cx, &wanted).await.map(Updated::InPlace),
+                FUNCTION if same("FunctionName") && same("PackageType") => {
+                    self.update_function(cx, physical_id, old, &wanted).await.map(Updated::InPlace)
+                }
+                ALIAS if same("FunctionName") && same("Name") => {
+                    self.update_alias(cx, wanted.properties).await.map(Updated::InPlace)
+                }
+                MAPPING if same("EventSourceArn") && same("StartingPosition") => {
+                    self.update_mapping(cx, physical_id, wanted.properties).await.map(Updated::InPlace)
+                }
+                INVOKE_CONFIG if same("FunctionName") && same("Qualifier") => {
+                    self.put_invoke_config(cx, &wanted).await.map(Updated::InPlace)
+                }
                 _ => Ok(Updated::Replace),
             }
         }
         .boxed()
     }
 
-    fn delete<'a>(&'a self, cx: &'a Cx, resource_type: &'a str, physical_id: &'a str, properties: &'a Value) -> BoxFuture<'a, Result<(), Fault>> {
+    fn delete<'a>(
+        &'a self,
+        cx: &'a Cx,
+        resource_type: &'a str,
+        physical_id: &'a str,
+        properties: &'a Value,
+    ) -> BoxFuture<'a, Result<(), Fault>> {
         async move {
             let done = match resource_type {
                 FUNCTION => self.0.remove(&Named::read(cx, physical_id, None)?).await,
-                VERSION => functions::delete_function(&self.0, cx, api::DeleteFunctionRequest { function_name: physical_id.into(), qualifier: None }).await.map(drop),
+                VERSION => functions::delete_function(
+                    &self.0,
+                    cx,
+                    api::DeleteFunctionRequest { function_name: physical_id.into(), qualifier: None },
+                )
+                .await
+                .map(drop),
                 ALIAS => {
                     let named = Named::read(cx, physical_id, None)?;
-                    let input = api::DeleteAliasRequest { function_name: named.arn, name: named.qualifier.unwrap_or_default() };
+                    let input = api::DeleteAliasRequest {
+                        function_name: named.arn,
+                        name: named.qualifier.unwrap_or_default(),
+                    };
                     aliases::delete_alias(&self.0, cx, input).await.map(drop)
                 }
                 PERMISSION => {
                     let function = text(properties, "FunctionName").unwrap_or_default();
-                    let input = api::RemovePermissionRequest { function_name: function, statement_id: physical_id.into(), qualifier: None, revision_id: None };
+                    let input = api::RemovePermissionRequest {
+                        function_name: function,
+                        statement_id: physical_id.into(),
+                        qualifier: None,
+                        revision_id: None,
+                    };
                     permissions::remove_permission(&self.0, cx, input).await.map(drop)
                 }
                 MAPPING => mappings::delete(&self.0, physical_id).await.map(drop),
                 _ => {
                     let function_name = text(properties, "FunctionName").unwrap_or_default();
-                    let input = api::DeleteFunctionEventInvokeConfigRequest { function_name, qualifier: text(properties, "Qualifier") };
+                    let input = api::DeleteFunctionEventInvokeConfigRequest {
+                        function_name,
+                        qualifier: text(properties, "Qualifier"),
+                    };
                     event_invoke::delete_function_event_invoke_config(&self.0, cx, input).await.map(drop)
                 }
             };
@@ -88,10 +128,12 @@ impl Resources {
     async fn create_function(&self, cx: &Cx, wanted: &Wanted<'_>) -> Result<Provided, Fault> {
         let properties = wanted.properties;
         refuse(properties)?;
-        let name = text(properties, "FunctionName").unwrap_or_else(|| wanted.generated_name.chars().take(64).collect());
+        let name = text(properties, "FunctionName")
+            .unwrap_or_else(|| wanted.generated_name.chars().take(64).collect());
         let named = Named::read(cx, &name, None)?;
         let zip = function_code(cx, properties).await?;
-        let row = functions::new_function(cx, &named, settings(properties), &zip, tags(properties, wanted.tags))?;
+        let row =
+            functions::new_function(cx, &named, settings(properties), &zip, tags(properties, wanted.tags))?;
         self.0.runner.expect(&row.latest.runtime).await?;
         let exists = || Fault::new("AlreadyExists", format!("{name} already exists in stack"));
         let row = self.0.insert(row, Some(zip), exists).await?;
@@ -99,18 +141,29 @@ impl Resources {
         Ok(provided(&row.name, [("Arn", row.arn.clone())]))
     }
 
-    async fn update_function(&self, cx: &Cx, name: &str, old: &Value, wanted: &Wanted<'_>) -> Result<Provided, Fault> {
+    async fn update_function(
+        &self,
+        cx: &Cx,
+        name: &str,
+        old: &Value,
+        wanted: &Wanted<'_>,
+    ) -> Result<Provided, Fault> {
         let properties = wanted.properties;
         refuse(properties)?;
         let named = Named::read(cx, name, None)?;
-        let zip = if old.get("Code") == properties.get("Code") { None } else { Some(function_code(cx, properties).await?) };
+        let zip = if old.get("Code") == properties.get("Code") {
+            None
+        } else {
+            Some(function_code(cx, properties).await?)
+        };
         let fresh = configuration::apply(cx, &configuration::fresh(), settings(properties))?;
         let tags = tags(properties, wanted.tags);
         let hash = zip.as_ref().map(|zip| (code::sha256(zip), i64::try_from(zip.len()).unwrap_or(i64::MAX)));
         let arn = self
             .0
             .change(&named, zip, |row| {
-                let (sha, size) = hash.unwrap_or_else(|| (row.latest.code_sha256.clone(), row.latest.code_size));
+                let (sha, size) =
+                    hash.unwrap_or_else(|| (row.latest.code_sha256.clone(), row.latest.code_size));
                 row.latest = crate::state::Configuration { code_sha256: sha, code_size: size, ..fresh };
                 row.tags = tags;
                 Ok(row.arn.clone())
@@ -126,10 +179,17 @@ impl Resources {
         let function_name = named.name.clone();
         match wanted {
             Some(reserved_concurrent_executions) => {
-                let input = api::PutFunctionConcurrencyRequest { function_name, reserved_concurrent_executions };
+                let input =
+                    api::PutFunctionConcurrencyRequest { function_name, reserved_concurrent_executions };
                 concurrency::put_function_concurrency(&self.0, cx, input).await.map(drop)
             }
-            None => concurrency::delete_function_concurrency(&self.0, cx, api::DeleteFunctionConcurrencyRequest { function_name }).await.map(drop),
+            None => concurrency::delete_function_concurrency(
+                &self.0,
+                cx,
+                api::DeleteFunctionConcurrencyRequest { function_name },
+            )
+            .await
+            .map(drop),
         }
     }
 
@@ -188,7 +248,8 @@ impl Resources {
 
     async fn create_mapping(&self, cx: &Cx, properties: &Value) -> Result<Provided, Fault> {
         let mapping = mappings::create_event_source_mapping(&self.0, cx, mapping_request(properties)).await?;
-        let (id, arn) = (mapping.uuid.unwrap_or_default(), mapping.event_source_mapping_arn.unwrap_or_default());
+        let (id, arn) =
+            (mapping.uuid.unwrap_or_default(), mapping.event_source_mapping_arn.unwrap_or_default());
         Ok(provided(&id, [("Id", id.clone()), ("EventSourceMappingArn", arn)]))
     }
 
@@ -217,7 +278,9 @@ impl Resources {
 
     async fn put_invoke_config(&self, cx: &Cx, wanted: &Wanted<'_>) -> Result<Provided, Fault> {
         let properties = wanted.properties;
-        let destination = |side: &str| properties.pointer(&format!("/DestinationConfig/{side}")).and_then(|to| text(to, "Destination"));
+        let destination = |side: &str| {
+            properties.pointer(&format!("/DestinationConfig/{side}")).and_then(|to| text(to, "Destination"))
+        };
         let config = api::DestinationConfig {
             on_success: Some(api::OnSuccess { destination: destination("OnSuccess") }),
             on_failure: Some(api::OnFailure { destination: destination("OnFailure") }),
@@ -240,10 +303,25 @@ fn provided<const N: usize>(physical_id: &str, attributes: [(&str, String); N]) 
 }
 
 fn refuse(properties: &Value) -> Result<(), Fault> {
-    let unknown = ["VpcConfig", "KmsKeyArn", "FileSystemConfigs", "ImageConfig", "CodeSigningConfigArn", "SnapStart", "Layers", "DurableConfig", "TenancyConfig", "CapacityProviderConfig"];
-    let empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty) || value.get("ApplyOn").is_some_and(|on| on == "None");
+    let unknown = [
+        "VpcConfig",
+        "KmsKeyArn",
+        "FileSystemConfigs",
+        "ImageConfig",
+        "CodeSigningConfigArn",
+        "SnapStart",
+        "Layers",
+        "DurableConfig",
+        "TenancyConfig",
+        "CapacityProviderConfig",
+    ];
+    let empty = |value: &Value| {
+        value.as_array().is_some_and(Vec::is_empty) || value.get("ApplyOn").is_some_and(|on| on == "None")
+    };
     let asked = unknown.into_iter().find(|name| properties.get(name).is_some_and(|value| !empty(value)));
-    asked.map_or(Ok(()), |name| Err(Fault::not_implemented(format!("the property {name} of AWS::Lambda::Function"))))
+    asked.map_or(Ok(()), |name| {
+        Err(Fault::not_implemented(format!("the property {name} of AWS::Lambda::Function")))
+    })
 }
 
 /// The zip from S3, or one made of inline code.
@@ -254,12 +332,26 @@ async fn function_code(cx: &Cx, properties: &Value) -> Result<bytes::Bytes, Faul
         return code::zip_of(if node { "index.js" } else { "index.py" }, inline.as_bytes());
     }
     let (bucket, key, version) = (text(of, "S3Bucket"), text(of, "S3Key"), text(of, "S3ObjectVersion"));
-    code::read(cx, code::Source { zip: None, bucket: bucket.as_deref(), key: key.as_deref(), version: version.as_deref() }).await
+    code::read(
+        cx,
+        code::Source {
+            zip: None,
+            bucket: bucket.as_deref(),
+            key: key.as_deref(),
+            version: version.as_deref(),
+        },
+    )
+    .await
 }
 
 fn settings(properties: &Value) -> configuration::Wanted {
     let environment = properties.pointer("/Environment/Variables").and_then(Value::as_object);
-    let environment = environment.map(|variables| variables.keys().map(|name| (name.clone(), text(&Value::Object(variables.clone()), name).unwrap_or_default())).collect());
+    let environment = environment.map(|variables| {
+        variables
+            .keys()
+            .map(|name| (name.clone(), text(&Value::Object(variables.clone()), name).unwrap_or_default()))
+            .collect()
+    });
     let logging = properties.get("LoggingConfig").map(|config| api::LoggingConfig {
         log_format: text(config, "LogFormat").as_deref().map(Into::into),
         application_log_level: text(config, "ApplicationLogLevel").as_deref().map(Into::into),
@@ -284,7 +376,8 @@ fn settings(properties: &Value) -> configuration::Wanted {
 
 fn mapping_request(properties: &Value) -> api::CreateEventSourceMappingRequest {
     let filters = properties.pointer("/FilterCriteria/Filters").and_then(Value::as_array);
-    let filters = filters.map(|list| list.iter().map(|filter| api::Filter { pattern: text(filter, "Pattern") }).collect());
+    let filters = filters
+        .map(|list| list.iter().map(|filter| api::Filter { pattern: text(filter, "Pattern") }).collect());
     let failure = properties.pointer("/DestinationConfig/OnFailure").and_then(|to| text(to, "Destination"));
     let types = properties.get("FunctionResponseTypes").and_then(Value::as_array);
     api::CreateEventSourceMappingRequest {
@@ -296,19 +389,25 @@ fn mapping_request(properties: &Value) -> api::CreateEventSourceMappingRequest {
         maximum_batching_window_in_seconds: whole(properties, "MaximumBatchingWindowInSeconds"),
         parallelization_factor: whole(properties, "ParallelizationFactor"),
         starting_position: text(properties, "StartingPosition").as_deref().map(Into::into),
-        destination_config: failure.map(|arn| api::DestinationConfig { on_success: None, on_failure: Some(api::OnFailure { destination: Some(arn) }) }),
+        destination_config: failure.map(|arn| api::DestinationConfig {
+            on_success: None,
+            on_failure: Some(api::OnFailure { destination: Some(arn) }),
+        }),
         maximum_record_age_in_seconds: whole(properties, "MaximumRecordAgeInSeconds"),
         bisect_batch_on_function_error: boolean(properties, "BisectBatchOnFunctionError"),
         maximum_retry_attempts: whole(properties, "MaximumRetryAttempts"),
         tumbling_window_in_seconds: whole(properties, "TumblingWindowInSeconds"),
-        function_response_types: types.map(|list| list.iter().filter_map(Value::as_str).map(Into::into).collect()),
+        function_response_types: types
+            .map(|list| list.iter().filter_map(Value::as_str).map(Into::into).collect()),
         ..api::CreateEventSourceMappingRequest::default()
     }
 }
 
 fn routing(properties: &Value) -> Option<api::AliasRoutingConfiguration> {
     let weights = properties.pointer("/RoutingConfig/AdditionalVersionWeights")?.as_array()?;
-    let weights = weights.iter().filter_map(|weight| Some((text(weight, "FunctionVersion")?, weight.get("FunctionWeight")?.as_f64()?)));
+    let weights = weights.iter().filter_map(|weight| {
+        Some((text(weight, "FunctionVersion")?, weight.get("FunctionWeight")?.as_f64()?))
+    });
     Some(api::AliasRoutingConfiguration { additional_version_weights: Some(weights.collect()) })
 }
 

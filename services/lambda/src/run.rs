@@ -15,8 +15,8 @@ use futures::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
 use tidemill_platform::{Cx, Fault, Platform, Timestamp, doors};
 use tidemill_sandbox::{
-    ConnectionHandler, Credentials, CredentialsProvider, Executor, ExecutorConfig, FunctionSpec, Hooks, Invocation, LogLine, LogSink,
-    Outcome, SandboxError, Tracing,
+    ConnectionHandler, Credentials, CredentialsProvider, Executor, ExecutorConfig, FunctionSpec, Hooks,
+    Invocation, LogLine, LogSink, Outcome, SandboxError, Tracing,
 };
 use tokio::sync::OnceCell;
 
@@ -58,7 +58,11 @@ pub struct Run<'a> {
 }
 
 impl Runner {
-    pub fn new(platform: Arc<Platform>, config: ExecutorConfig, connections: Option<Arc<dyn ConnectionHandler>>) -> Runner {
+    pub fn new(
+        platform: Arc<Platform>,
+        config: ExecutorConfig,
+        connections: Option<Arc<dyn ConnectionHandler>>,
+    ) -> Runner {
         Runner {
             platform,
             config,
@@ -73,7 +77,11 @@ impl Runner {
     async fn executor(&self) -> Result<&Executor, Fault> {
         let begin = || async {
             let logs = Arc::new(ToLogs(self.platform.clone()));
-            let executor = Executor::new(self.config.clone(), Hooks { logs, connections: self.connections.clone(), segments: None }).await?;
+            let executor = Executor::new(
+                self.config.clone(),
+                Hooks { logs, connections: self.connections.clone(), segments: None },
+            )
+            .await?;
             let report = executor.tier();
             for sentence in report.fallback.iter().chain(&report.missing) {
                 tracing::warn!("functions: {sentence}");
@@ -85,7 +93,11 @@ impl Runner {
 
     /// Whether this machine can run a runtime. Also begins to warm its interpreter up.
     pub async fn expect(&self, runtime: &str) -> Result<(), Fault> {
-        self.executor().await?.expect(runtime).await.map_err(|error| InvalidParameterValueException::new(error.to_string()).into())
+        self.executor()
+            .await?
+            .expect(runtime)
+            .await
+            .map_err(|error| InvalidParameterValueException::new(error.to_string()).into())
     }
 
     pub async fn run(&self, cx: &Cx, run: Run<'_>) -> Result<Outcome, Fault> {
@@ -117,7 +129,13 @@ impl Runner {
         if before < limit { Ok(place) } else { Err(throttled(reason)) }
     }
 
-    async fn spec(&self, cx: &Cx, row: &FunctionRow, version: &str, c: &Configuration) -> Result<Arc<FunctionSpec>, Fault> {
+    async fn spec(
+        &self,
+        cx: &Cx,
+        row: &FunctionRow,
+        version: &str,
+        c: &Configuration,
+    ) -> Result<Arc<FunctionSpec>, Fault> {
         let key = (row.arn.clone(), version.to_string());
         if let Some(spec) = self.specs.lock().get(&key).filter(|spec| spec.revision == c.revision_id) {
             return Ok(spec.clone());
@@ -134,7 +152,11 @@ impl Runner {
             memory_mb: u32::try_from(c.memory_mb).unwrap_or(128),
             timeout_ms: u64::try_from(c.timeout_s).unwrap_or(3) * 1000,
             tmp_mb: u32::try_from(c.tmp_mb).unwrap_or(512),
-            credentials: Arc::new(RoleCredentials { cx: cx.clone(), role: c.role.clone(), session: row.name.clone() }),
+            credentials: Arc::new(RoleCredentials {
+                cx: cx.clone(),
+                role: c.role.clone(),
+                session: row.name.clone(),
+            }),
             log_group: configuration::log_group(row, c),
             tracing: if c.traced { Tracing::Active } else { Tracing::PassThrough },
             outbound_network: true,
@@ -150,8 +172,15 @@ impl Runner {
         if folder.exists() {
             return Ok(folder);
         }
-        let found = self.platform.store.get(&crate::state::CODE, tidemill_store::Partition::of(sha256), &sha256.to_string());
-        let zip = found.map_err(Fault::internal)?.ok_or_else(|| Fault::internal(format!("the code {sha256} is not in the store")))?.value;
+        let found = self.platform.store.get(
+            &crate::state::CODE,
+            tidemill_store::Partition::of(sha256),
+            &sha256.to_string(),
+        );
+        let zip = found
+            .map_err(Fault::internal)?
+            .ok_or_else(|| Fault::internal(format!("the code {sha256} is not in the store")))?
+            .value;
         let to = folder.clone();
         tokio::task::spawn_blocking(move || code::unpack(&zip, &to)).await.map_err(Fault::internal)??;
         Ok(folder)
@@ -183,10 +212,26 @@ impl Drop for Place {
 
 impl Lambda {
     /// Runs whatever a name and qualifier stand for now.
-    pub async fn run(&self, cx: &Cx, named: &Named, request_id: String, payload: Bytes, client_context: Option<String>) -> Result<(String, Outcome), Fault> {
+    pub async fn run(
+        &self,
+        cx: &Cx,
+        named: &Named,
+        request_id: String,
+        payload: Bytes,
+        client_context: Option<String>,
+    ) -> Result<(String, Outcome), Fault> {
         let row = self.get(named)?;
-        let (version, configuration) = row.resolve(named.qualifier.as_deref(), cx.random()).ok_or_else(|| named.not_found())?;
-        let run = Run { row: &row, version: &version, configuration, invoked_arn: named.qualified_arn(), request_id, payload, client_context };
+        let (version, configuration) =
+            row.resolve(named.qualifier.as_deref(), cx.random()).ok_or_else(|| named.not_found())?;
+        let run = Run {
+            row: &row,
+            version: &version,
+            configuration,
+            invoked_arn: named.qualified_arn(),
+            request_id,
+            payload,
+            client_context,
+        };
         let outcome = self.runner.run(cx, run).await?;
         Ok((version, outcome))
     }
@@ -222,14 +267,24 @@ struct RoleCredentials {
 impl CredentialsProvider for RoleCredentials {
     fn credentials(&self, _: &str) -> Credentials {
         let given = match self.cx.platform().doors.identity.get() {
-            Some(identity) => identity
-                .assume(&self.cx, &self.role, &self.session, CREDENTIALS_S)
-                .unwrap_or_else(|_| identity.session(&self.cx, assumed(&self.cx, &self.role, &self.session), CREDENTIALS_S)),
+            Some(identity) => {
+                identity.assume(&self.cx, &self.role, &self.session, CREDENTIALS_S).unwrap_or_else(|_| {
+                    identity.session(&self.cx, assumed(&self.cx, &self.role, &self.session), CREDENTIALS_S)
+                })
+            }
             None => {
-                return Credentials { access_key_id: self.cx.account().into(), secret_access_key: "test".into(), session_token: None };
+                return Credentials {
+                    access_key_id: self.cx.account().into(),
+                    secret_access_key: "test".into(),
+                    session_token: None,
+                };
             }
         };
-        Credentials { access_key_id: given.access_key, secret_access_key: given.secret_key, session_token: Some(given.session_token) }
+        Credentials {
+            access_key_id: given.access_key,
+            secret_access_key: given.secret_key,
+            session_token: Some(given.session_token),
+        }
     }
 }
 
@@ -246,10 +301,18 @@ fn assumed(cx: &Cx, role: &str, session: &str) -> tidemill_platform::Principal {
 struct ToLogs(Arc<Platform>);
 
 impl LogSink for ToLogs {
-    fn write<'a>(&'a self, function: &'a FunctionSpec, log_stream: &'a str, lines: Vec<LogLine>) -> BoxFuture<'a, ()> {
+    fn write<'a>(
+        &'a self,
+        function: &'a FunctionSpec,
+        log_stream: &'a str,
+        lines: Vec<LogLine>,
+    ) -> BoxFuture<'a, ()> {
         let mut parts = function.arn.split(':').skip(3);
         let (region, account) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let lines = lines.into_iter().map(|line| doors::LogLine { at: Timestamp::from_millis(line.timestamp_ms), message: line.message });
+        let lines = lines.into_iter().map(|line| doors::LogLine {
+            at: Timestamp::from_millis(line.timestamp_ms),
+            message: line.message,
+        });
         if let Some(logs) = self.0.doors.logs.get() {
             logs.write(account, region, &function.log_group, log_stream, lines.collect());
         }

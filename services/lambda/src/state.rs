@@ -144,13 +144,19 @@ impl Lambda {
     /// All functions of an account and region, by name.
     pub fn list(&self, account: &str, region: &str) -> Vec<Arc<FunctionRow>> {
         let functions = self.functions.read();
-        let mut list: Vec<_> = functions.values().filter(|f| f.account == account && f.region == region).cloned().collect();
+        let mut list: Vec<_> =
+            functions.values().filter(|f| f.account == account && f.region == region).cloned().collect();
         list.sort_by(|a, b| a.name.cmp(&b.name));
         list
     }
 
     /// Makes a function; a fault of `exists` when there is one of that ARN.
-    pub async fn insert(&self, row: FunctionRow, code: Option<Bytes>, exists: impl FnOnce() -> Fault) -> Result<Arc<FunctionRow>, Fault> {
+    pub async fn insert(
+        &self,
+        row: FunctionRow,
+        code: Option<Bytes>,
+        exists: impl FnOnce() -> Fault,
+    ) -> Result<Arc<FunctionRow>, Fault> {
         let row = Arc::new(row);
         let ticket = {
             let mut functions = self.functions.write();
@@ -166,7 +172,12 @@ impl Lambda {
     }
 
     /// Changes a function under the lock and answers when that is durable.
-    pub async fn change<T>(&self, named: &Named, code: Option<Bytes>, change: impl FnOnce(&mut FunctionRow) -> Result<T, Fault>) -> Result<T, Fault> {
+    pub async fn change<T>(
+        &self,
+        named: &Named,
+        code: Option<Bytes>,
+        change: impl FnOnce(&mut FunctionRow) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         let (ticket, answer) = {
             let mut functions = self.functions.write();
             let mut row = FunctionRow::clone(functions.get(&named.arn).ok_or_else(|| named.not_found())?);
@@ -208,14 +219,24 @@ impl Lambda {
 
     /// The zip of this hash.
     pub fn code(&self, sha256: &str) -> Result<Bytes, Fault> {
-        let found = self.platform.store.get(&CODE, Partition::of(sha256), &sha256.to_string()).map_err(Fault::internal)?;
-        found.map(|found| found.value).ok_or_else(|| Fault::internal(format!("the code {sha256} is not in the store")))
+        let found = self
+            .platform
+            .store
+            .get(&CODE, Partition::of(sha256), &sha256.to_string())
+            .map_err(Fault::internal)?;
+        found
+            .map(|found| found.value)
+            .ok_or_else(|| Fault::internal(format!("the code {sha256} is not in the store")))
     }
 }
 
 impl FunctionRow {
     /// The version a qualifier stands for, and its configuration. An alias with weights picks one by chance.
-    pub fn resolve(&self, qualifier: Option<&str>, random: &tidemill_platform::Random) -> Option<(String, &Configuration)> {
+    pub fn resolve(
+        &self,
+        qualifier: Option<&str>,
+        random: &tidemill_platform::Random,
+    ) -> Option<(String, &Configuration)> {
         let version = match qualifier {
             None | Some("$LATEST") => return Some(("$LATEST".into(), &self.latest)),
             Some(number) if number.bytes().all(|b| b.is_ascii_digit()) => number.to_string(),

@@ -11,20 +11,22 @@ use crate::{
 
 pub async fn tag_resource(lambda: &Lambda, cx: &Cx, input: TagResourceRequest) -> Result<Unit, Fault> {
     let named = function(cx, &input.resource)?;
-    lambda.change(&named, None, |row| {
-        row.tags.extend(input.tags);
-        Ok(Unit)
-    })
-    .await
+    lambda
+        .change(&named, None, |row| {
+            row.tags.extend(input.tags);
+            Ok(Unit)
+        })
+        .await
 }
 
 pub async fn untag_resource(lambda: &Lambda, cx: &Cx, input: UntagResourceRequest) -> Result<Unit, Fault> {
     let named = function(cx, &input.resource)?;
-    lambda.change(&named, None, |row| {
-        row.tags.retain(|key, _| !input.tag_keys.contains(key));
-        Ok(Unit)
-    })
-    .await
+    lambda
+        .change(&named, None, |row| {
+            row.tags.retain(|key, _| !input.tag_keys.contains(key));
+            Ok(Unit)
+        })
+        .await
 }
 
 pub async fn list_tags(lambda: &Lambda, cx: &Cx, input: ListTagsRequest) -> Result<ListTagsResponse, Fault> {
@@ -34,5 +36,9 @@ pub async fn list_tags(lambda: &Lambda, cx: &Cx, input: ListTagsRequest) -> Resu
 
 /// Only functions carry tags here; mappings and signing configurations do not yet.
 fn function(cx: &Cx, arn: &str) -> Result<Named, Fault> {
-    if arn.contains(":function:") { Named::read(cx, arn, None) } else { Err(Fault::not_implemented("tags of Lambda resources other than functions")) }
+    if arn.contains(":function:") {
+        Named::read(cx, arn, None)
+    } else {
+        Err(Fault::not_implemented("tags of Lambda resources other than functions"))
+    }
 }

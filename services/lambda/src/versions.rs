@@ -5,8 +5,8 @@ use tidemill_platform::{Cx, Fault, page::page};
 use crate::{
     Lambda,
     api::{
-        FunctionConfiguration, InvalidParameterValueException, ListVersionsByFunctionRequest, ListVersionsByFunctionResponse,
-        PublishVersionRequest,
+        FunctionConfiguration, InvalidParameterValueException, ListVersionsByFunctionRequest,
+        ListVersionsByFunctionResponse, PublishVersionRequest,
     },
     configuration::{base64_of_hex, wire},
     functions::expect_revision,
@@ -14,7 +14,11 @@ use crate::{
     state::Configuration,
 };
 
-pub async fn publish_version(lambda: &Lambda, cx: &Cx, input: PublishVersionRequest) -> Result<FunctionConfiguration, Fault> {
+pub async fn publish_version(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: PublishVersionRequest,
+) -> Result<FunctionConfiguration, Fault> {
     if input.publish_to.is_some() {
         return Err(Fault::not_implemented("PublishVersion with PublishTo"));
     }
@@ -22,14 +26,23 @@ pub async fn publish_version(lambda: &Lambda, cx: &Cx, input: PublishVersionRequ
     let row = lambda.get(&named)?;
     expect_revision(&row, input.revision_id.as_deref())?;
     if input.code_sha256.is_some_and(|sha| sha != base64_of_hex(&row.latest.code_sha256)) {
-        let sentence = format!("CodeSHA256 ({}) is different from current CodeSHA256 in $LATEST. Please try again with the CodeSHA256 in $LATEST.", base64_of_hex(&row.latest.code_sha256));
+        let sentence = format!(
+            "CodeSHA256 ({}) is different from current CodeSHA256 in $LATEST. Please try again with the CodeSHA256 in $LATEST.",
+            base64_of_hex(&row.latest.code_sha256)
+        );
         return Err(InvalidParameterValueException::new(sentence).into());
     }
     publish(lambda, cx, &named, input.description, input.revision_id).await
 }
 
 /// Publishes `$LATEST`; when nothing changed since the last version, that one is the answer.
-pub async fn publish(lambda: &Lambda, cx: &Cx, named: &Named, description: Option<String>, revision: Option<String>) -> Result<FunctionConfiguration, Fault> {
+pub async fn publish(
+    lambda: &Lambda,
+    cx: &Cx,
+    named: &Named,
+    description: Option<String>,
+    revision: Option<String>,
+) -> Result<FunctionConfiguration, Fault> {
     lambda
         .change(named, None, |row| {
             expect_revision(row, revision.as_deref())?;
@@ -55,13 +68,27 @@ fn same(last: &Configuration, fresh: &Configuration) -> bool {
     plain(last) == plain(fresh)
 }
 
-pub async fn list_versions_by_function(lambda: &Lambda, cx: &Cx, input: ListVersionsByFunctionRequest) -> Result<ListVersionsByFunctionResponse, Fault> {
+pub async fn list_versions_by_function(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: ListVersionsByFunctionRequest,
+) -> Result<ListVersionsByFunctionResponse, Fault> {
     let named = Named::read(cx, &input.function_name, None)?;
     let row = lambda.get(&named)?;
     let latest = (String::new(), wire(&row, "$LATEST", &row.latest, format!("{}:$LATEST", row.arn)));
-    let published = row.versions.iter().map(|(number, c)| (format!("{number:010}"), wire(&row, &number.to_string(), c, format!("{}:{number}", row.arn))));
+    let published = row.versions.iter().map(|(number, c)| {
+        (format!("{number:010}"), wire(&row, &number.to_string(), c, format!("{}:{number}", row.arn)))
+    });
     let limit = usize::try_from(input.max_items.unwrap_or(50).min(50)).unwrap_or(50);
-    let page = page(std::iter::once(latest).chain(published), |(key, _)| key.clone(), input.marker.as_deref(), limit);
+    let page = page(
+        std::iter::once(latest).chain(published),
+        |(key, _)| key.clone(),
+        input.marker.as_deref(),
+        limit,
+    );
     let page = page.ok_or_else(|| Fault::from(InvalidParameterValueException::new("Invalid Marker")))?;
-    Ok(ListVersionsByFunctionResponse { versions: Some(page.items.into_iter().map(|(_, c)| c).collect()), next_marker: page.next_token })
+    Ok(ListVersionsByFunctionResponse {
+        versions: Some(page.items.into_iter().map(|(_, c)| c).collect()),
+        next_marker: page.next_token,
+    })
 }

@@ -41,7 +41,9 @@ impl Filter {
 
     pub fn matches(&self, message: &str) -> bool {
         let has = |term: &String| message.contains(term.as_str());
-        self.all.iter().all(has) && !self.none.iter().any(has) && (self.any.is_empty() || !self.all.is_empty() || self.any.iter().any(has))
+        self.all.iter().all(has)
+            && !self.none.iter().any(has)
+            && (self.any.is_empty() || !self.all.is_empty() || self.any.iter().any(has))
     }
 }
 
@@ -50,7 +52,11 @@ fn term(text: &str) -> Result<(String, &str), Fault> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(char::is_whitespace).unwrap_or(text.len());
         let (term, rest) = text.split_at(end);
-        return if term.is_empty() || term.contains('"') { Err(invalid()) } else { Ok((term.to_string(), rest)) };
+        return if term.is_empty() || term.contains('"') {
+            Err(invalid())
+        } else {
+            Ok((term.to_string(), rest))
+        };
     };
     let mut term = String::new();
     let mut chars = quoted.char_indices();

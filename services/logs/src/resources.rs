@@ -24,7 +24,8 @@ impl ResourceProvider for Resources {
     fn create<'a>(&'a self, cx: &'a Cx, wanted: Wanted<'a>) -> BoxFuture<'a, Result<Provided, Fault>> {
         async move {
             refuse(wanted.properties)?;
-            let name = text(wanted.properties, "LogGroupName").unwrap_or_else(|| wanted.generated_name.to_string());
+            let name =
+                text(wanted.properties, "LogGroupName").unwrap_or_else(|| wanted.generated_name.to_string());
             let row = GroupRow {
                 id: cx.random().hex::<8>(),
                 arn: group_arn(cx, &name),
@@ -42,24 +43,37 @@ impl ResourceProvider for Resources {
         .boxed()
     }
 
-    fn update<'a>(&'a self, cx: &'a Cx, physical_id: &'a str, old: &'a Value, wanted: Wanted<'a>) -> BoxFuture<'a, Result<Updated, Fault>> {
+    fn update<'a>(
+        &'a self,
+        cx: &'a Cx,
+        physical_id: &'a str,
+        old: &'a Value,
+        wanted: Wanted<'a>,
+    ) -> BoxFuture<'a, Result<Updated, Fault>> {
         async move {
             refuse(wanted.properties)?;
             if old.get("LogGroupName") != wanted.properties.get("LogGroupName") {
                 return Ok(Updated::Replace);
             }
             let days = retention(wanted.properties);
-            self.0.change(&group_arn(cx, physical_id), |row| {
-                row.retention_days = days;
-                Ok(())
-            })
-            .await?;
+            self.0
+                .change(&group_arn(cx, physical_id), |row| {
+                    row.retention_days = days;
+                    Ok(())
+                })
+                .await?;
             Ok(Updated::InPlace(provided(cx, physical_id)))
         }
         .boxed()
     }
 
-    fn delete<'a>(&'a self, cx: &'a Cx, _: &'a str, physical_id: &'a str, _: &'a Value) -> BoxFuture<'a, Result<(), Fault>> {
+    fn delete<'a>(
+        &'a self,
+        cx: &'a Cx,
+        _: &'a str,
+        physical_id: &'a str,
+        _: &'a Value,
+    ) -> BoxFuture<'a, Result<(), Fault>> {
         async move {
             match self.0.remove(&group_arn(cx, physical_id)).await {
                 Err(fault) if fault.code() == "ResourceNotFoundException" => Ok(()),
@@ -71,8 +85,12 @@ impl ResourceProvider for Resources {
 }
 
 fn refuse(properties: &Value) -> Result<(), Fault> {
-    let unknown = ["KmsKeyId", "DataProtectionPolicy", "FieldIndexPolicies"].into_iter().find(|name| properties.get(name).is_some());
-    unknown.map_or(Ok(()), |name| Err(Fault::not_implemented(format!("the property {name} of AWS::Logs::LogGroup"))))
+    let unknown = ["KmsKeyId", "DataProtectionPolicy", "FieldIndexPolicies"]
+        .into_iter()
+        .find(|name| properties.get(name).is_some());
+    unknown.map_or(Ok(()), |name| {
+        Err(Fault::not_implemented(format!("the property {name} of AWS::Logs::LogGroup")))
+    })
 }
 
 fn retention(properties: &Value) -> Option<i32> {

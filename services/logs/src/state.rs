@@ -24,8 +24,10 @@ use crate::api::{ResourceAlreadyExistsException, ResourceNotFoundException};
 const GROUPS: Table<String, GroupRow> = Table::new("logs.group");
 /// (group id, stream name) → stream. In the group's partition.
 const STREAMS: Table<(String, String), StreamRow> = Table::new("logs.stream");
-/// ((group id, stream name), (timestamp in ms, number)) → event. In the group's partition.
-pub(crate) const EVENTS: Table<((String, String), (u64, u64)), EventRow> = Table::new("logs.event");
+/// ((group id, stream name), (timestamp in ms, number))
+type EventKey = ((String, String), (u64, u64));
+/// Where an event stands → event. In the group's partition.
+pub(crate) const EVENTS: Table<EventKey, EventRow> = Table::new("logs.event");
 /// (group id, stream name) of which nothing but events may be left. In the group's partition.
 const GARBAGE: Table<(String, String), ()> = Table::new("logs.garbage");
 
@@ -137,7 +139,11 @@ impl Logs {
     }
 
     /// Changes a group's row and answers when that is durable.
-    pub async fn change(&self, arn: &str, change: impl FnOnce(&mut GroupRow) -> Result<(), Fault>) -> Result<(), Fault> {
+    pub async fn change(
+        &self,
+        arn: &str,
+        change: impl FnOnce(&mut GroupRow) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         let ticket = {
             let mut groups = self.groups.lock();
             let group = groups.get_mut(arn).ok_or_else(no_group)?;
@@ -156,7 +162,9 @@ impl Logs {
             let mut groups = self.groups.lock();
             let group = groups.get(arn).ok_or_else(no_group)?;
             if group.row.deletion_protected {
-                return Err(Fault::validation("The log group is protected from deletion. Disable deletion protection first."));
+                return Err(Fault::validation(
+                    "The log group is protected from deletion. Disable deletion protection first.",
+                ));
             }
             let mut batch = Batch::new(Partition::of(arn));
             batch.delete(&GROUPS, &arn.to_string());
@@ -168,7 +176,12 @@ impl Logs {
             let ticket = self.platform.submit(batch)?;
             if let Some(group) = groups.remove(arn) {
                 for stream in group.streams.into_keys() {
-                    tokio::spawn(sweep(self.platform.clone(), Partition::of(arn), group.row.id.clone(), stream));
+                    tokio::spawn(sweep(
+                        self.platform.clone(),
+                        Partition::of(arn),
+                        group.row.id.clone(),
+                        stream,
+                    ));
                 }
             }
             ticket
@@ -182,7 +195,9 @@ impl Logs {
             let mut groups = self.groups.lock();
             let group = groups.get_mut(arn).ok_or_else(no_group)?;
             if group.streams.contains_key(name) {
-                return Err(ResourceAlreadyExistsException::new("The specified log stream already exists").into());
+                return Err(
+                    ResourceAlreadyExistsException::new("The specified log stream already exists").into()
+                );
             }
             let stream = StreamRow { created_at: self.platform.clock.now().millis(), ..StreamRow::default() };
             let mut batch = Batch::new(Partition::of(arn));
@@ -246,7 +261,12 @@ impl Logs {
         let ticket = self.platform.submit(batch)?;
         group.streams.insert(stream.to_string(), row);
         if self.written.receiver_count() > 0 {
-            let written = Written { group_arn: group.row.arn.clone(), group_name: group.row.name.clone(), stream: stream.into(), lines };
+            let written = Written {
+                group_arn: group.row.arn.clone(),
+                group_name: group.row.name.clone(),
+                stream: stream.into(),
+                lines,
+            };
             // Nobody listening any more is no failure.
             let _ = self.written.send(Arc::new(written));
         }

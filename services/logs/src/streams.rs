@@ -6,8 +6,8 @@ use tidemill_platform::{Cx, Fault, page::page};
 use crate::{
     Logs,
     api::{
-        CreateLogStreamRequest, DeleteLogStreamRequest, DescribeLogStreamsRequest, DescribeLogStreamsResponse,
-        InvalidParameterException, LogStream, OrderBy,
+        CreateLogStreamRequest, DeleteLogStreamRequest, DescribeLogStreamsRequest,
+        DescribeLogStreamsResponse, InvalidParameterException, LogStream, OrderBy,
     },
     events::group_of,
     state::{StreamRow, group_arn, no_group},
@@ -23,10 +23,17 @@ pub async fn delete_log_stream(logs: &Logs, cx: &Cx, input: DeleteLogStreamReque
     Ok(Unit)
 }
 
-pub async fn describe_log_streams(logs: &Logs, cx: &Cx, input: DescribeLogStreamsRequest) -> Result<DescribeLogStreamsResponse, Fault> {
+pub async fn describe_log_streams(
+    logs: &Logs,
+    cx: &Cx,
+    input: DescribeLogStreamsRequest,
+) -> Result<DescribeLogStreamsResponse, Fault> {
     let by_time = input.order_by == Some(OrderBy::LastEventTime);
     if by_time && input.log_stream_name_prefix.is_some() {
-        return Err(InvalidParameterException::new("Cannot order by LastEventTime with a logStreamNamePrefix.").into());
+        return Err(InvalidParameterException::new(
+            "Cannot order by LastEventTime with a logStreamNamePrefix.",
+        )
+        .into());
     }
     let arn = group_of(cx, input.log_group_name.as_deref(), input.log_group_identifier.as_deref())?;
     let prefix = input.log_stream_name_prefix.unwrap_or_default();
@@ -41,12 +48,14 @@ pub async fn describe_log_streams(logs: &Logs, cx: &Cx, input: DescribeLogStream
     let page = if input.descending == Some(true) {
         // Descending pages count from the end: the token carries the inverted place.
         let last = found.len();
-        let turned = found.into_iter().rev().enumerate().map(|(at, (_, stream))| (format!("{at:010}/{last}"), stream));
+        let turned =
+            found.into_iter().rev().enumerate().map(|(at, (_, stream))| (format!("{at:010}/{last}"), stream));
         page(turned, |(key, _)| key.clone(), input.next_token.as_deref(), limit)
     } else {
         page(found, |(key, _)| key.clone(), input.next_token.as_deref(), limit)
     };
-    let page = page.ok_or_else(|| Fault::from(InvalidParameterException::new("The specified nextToken is invalid.")))?;
+    let page = page
+        .ok_or_else(|| Fault::from(InvalidParameterException::new("The specified nextToken is invalid.")))?;
     let log_streams = Some(page.items.into_iter().map(|(_, stream)| stream).collect());
     Ok(DescribeLogStreamsResponse { log_streams, next_token: page.next_token })
 }

@@ -6,8 +6,9 @@ use tidemill_platform::{Cx, Fault};
 use crate::{
     Logs,
     api::{
-        ListTagsForResourceRequest, ListTagsForResourceResponse, ListTagsLogGroupRequest, ListTagsLogGroupResponse,
-        TagLogGroupRequest, TagResourceRequest, UntagLogGroupRequest, UntagResourceRequest,
+        ListTagsForResourceRequest, ListTagsForResourceResponse, ListTagsLogGroupRequest,
+        ListTagsLogGroupResponse, TagLogGroupRequest, TagResourceRequest, UntagLogGroupRequest,
+        UntagResourceRequest,
     },
     state::{group_arn, no_group},
 };
@@ -20,7 +21,11 @@ pub async fn untag_resource(logs: &Logs, _: &Cx, input: UntagResourceRequest) ->
     take(logs, &input.resource_arn, &input.tag_keys).await
 }
 
-pub async fn list_tags_for_resource(logs: &Logs, _: &Cx, input: ListTagsForResourceRequest) -> Result<ListTagsForResourceResponse, Fault> {
+pub async fn list_tags_for_resource(
+    logs: &Logs,
+    _: &Cx,
+    input: ListTagsForResourceRequest,
+) -> Result<ListTagsForResourceResponse, Fault> {
     let groups = logs.groups.lock();
     let group = groups.get(plain(&input.resource_arn)).ok_or_else(no_group)?;
     Ok(ListTagsForResourceResponse { tags: Some(group.row.tags.clone()) })
@@ -34,13 +39,21 @@ pub async fn untag_log_group(logs: &Logs, cx: &Cx, input: UntagLogGroupRequest) 
     take(logs, &group_arn(cx, &input.log_group_name), &input.tags).await
 }
 
-pub async fn list_tags_log_group(logs: &Logs, cx: &Cx, input: ListTagsLogGroupRequest) -> Result<ListTagsLogGroupResponse, Fault> {
+pub async fn list_tags_log_group(
+    logs: &Logs,
+    cx: &Cx,
+    input: ListTagsLogGroupRequest,
+) -> Result<ListTagsLogGroupResponse, Fault> {
     let groups = logs.groups.lock();
     let group = groups.get(&group_arn(cx, &input.log_group_name)).ok_or_else(no_group)?;
     Ok(ListTagsLogGroupResponse { tags: Some(group.row.tags.clone()) })
 }
 
-async fn put(logs: &Logs, arn: &str, tags: std::collections::BTreeMap<String, String>) -> Result<Unit, Fault> {
+async fn put(
+    logs: &Logs,
+    arn: &str,
+    tags: std::collections::BTreeMap<String, String>,
+) -> Result<Unit, Fault> {
     logs.change(plain(arn), |row| {
         row.tags.extend(tags);
         Ok(())

@@ -10,8 +10,8 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 use crate::{
     Logs,
     api::{
-        LiveTailSessionLogEvent, LiveTailSessionMetadata, LiveTailSessionStart, LiveTailSessionUpdate, StartLiveTailRequest,
-        StartLiveTailResponse, StartLiveTailResponseStream,
+        LiveTailSessionLogEvent, LiveTailSessionMetadata, LiveTailSessionStart, LiveTailSessionUpdate,
+        StartLiveTailRequest, StartLiveTailResponse, StartLiveTailResponseStream,
     },
     events::group_of,
     filter::Filter,
@@ -32,9 +32,17 @@ struct Session {
     start: Option<LiveTailSessionStart>,
 }
 
-pub async fn start_live_tail(logs: &Logs, cx: &Cx, input: StartLiveTailRequest) -> Result<StartLiveTailResponse, Fault> {
+pub async fn start_live_tail(
+    logs: &Logs,
+    cx: &Cx,
+    input: StartLiveTailRequest,
+) -> Result<StartLiveTailResponse, Fault> {
     let filter = Filter::parse(input.log_event_filter_pattern.as_deref().unwrap_or(""))?;
-    let groups = input.log_group_identifiers.iter().map(|id| group_of(cx, None, Some(id))).collect::<Result<Vec<_>, _>>()?;
+    let groups = input
+        .log_group_identifiers
+        .iter()
+        .map(|id| group_of(cx, None, Some(id)))
+        .collect::<Result<Vec<_>, _>>()?;
     if groups.iter().any(|arn| !logs.groups.lock().contains_key(arn)) {
         return Err(no_group());
     }
@@ -54,7 +62,9 @@ pub async fn start_live_tail(logs: &Logs, cx: &Cx, input: StartLiveTailRequest) 
         filter,
         start: Some(start),
     };
-    let events = stream::unfold(session, |mut session| async move { session.next().await.map(|event| (Ok(event), session)) });
+    let events = stream::unfold(session, |mut session| async move {
+        session.next().await.map(|event| (Ok(event), session))
+    });
     Ok(StartLiveTailResponse { response_stream: EventStream::new(events) })
 }
 
@@ -91,7 +101,10 @@ impl Session {
 
     fn take(&self, written: &Written, results: &mut Vec<LiveTailSessionLogEvent>) {
         let named = self.streams.as_ref().is_none_or(|names| names.contains(&written.stream));
-        let prefixed = self.prefixes.as_ref().is_none_or(|list| list.iter().any(|prefix| written.stream.starts_with(prefix.as_str())));
+        let prefixed = self
+            .prefixes
+            .as_ref()
+            .is_none_or(|list| list.iter().any(|prefix| written.stream.starts_with(prefix.as_str())));
         if !named || !prefixed || !self.groups.contains(&written.group_arn) {
             return;
         }

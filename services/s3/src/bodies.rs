@@ -42,13 +42,26 @@ impl S3 {
         let Some(mut blob) = blob else { return Ok(received) };
         let mut gathered = BytesMut::new();
         while let Some(chunk) = blob.next().await {
-            let chunk = chunk.map_err(|error| s3_error!(IncompleteBody, "You did not provide the number of bytes specified by the Content-Length HTTP header: {}", error))?;
+            let chunk = chunk.map_err(|error| {
+                s3_error!(
+                    IncompleteBody,
+                    "You did not provide the number of bytes specified by the Content-Length HTTP header: {}",
+                    error
+                )
+            })?;
             hasher.update(&chunk);
             received.size += chunk.len() as u64;
             if received.size > MOST {
-                return Err(s3_error!(EntityTooLarge, "Your proposed upload exceeds the maximum allowed size"));
+                return Err(s3_error!(
+                    EntityTooLarge,
+                    "Your proposed upload exceeds the maximum allowed size"
+                ));
             }
-            if gathered.is_empty() && chunk.len() <= PIECE && received.body.0.is_empty() && blob_is_done(&blob) {
+            if gathered.is_empty()
+                && chunk.len() <= PIECE
+                && received.body.0.is_empty()
+                && blob_is_done(&blob)
+            {
                 self.keep(&mut received, chunk).await?;
                 return Ok(received);
             }
@@ -109,13 +122,20 @@ impl S3 {
     }
 
     fn holders(&self, piece: &Piece) -> S3Result<u64> {
-        let found = self.platform.store.get(&HOLDERS, Partition::of(&piece.id), &piece.id).map_err(errors::damaged)?;
+        let found = self
+            .platform
+            .store
+            .get(&HOLDERS, Partition::of(&piece.id), &piece.id)
+            .map_err(errors::damaged)?;
         Ok(found.map_or(1, |found| found.value))
     }
 
     pub fn piece(&self, id: &str) -> S3Result<Bytes> {
-        let found = self.platform.store.get(&PIECES, Partition::of(id), &id.to_string()).map_err(errors::damaged)?;
-        found.map(|found| found.value).ok_or_else(|| errors::internal(format!("the piece {id} of a body is missing")))
+        let found =
+            self.platform.store.get(&PIECES, Partition::of(id), &id.to_string()).map_err(errors::damaged)?;
+        found
+            .map(|found| found.value)
+            .ok_or_else(|| errors::internal(format!("the piece {id} of a body is missing")))
     }
 
     /// The bytes of a body between two offsets, piece by piece.

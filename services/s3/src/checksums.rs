@@ -94,10 +94,14 @@ impl Checksums {
     /// Refuses when the client announced another value.
     pub fn check(&self, announced: &Checksums) -> S3Result<()> {
         for ((name, ours), (_, theirs)) in self.each().into_iter().zip(announced.each()) {
-            if let (Some(ours), Some(theirs)) = (ours, theirs) {
-                if ours != theirs {
-                    return Err(s3_error!(BadDigest, "The {} you specified did not match the calculated checksum.", name.to_uppercase()));
-                }
+            if let (Some(ours), Some(theirs)) = (ours, theirs)
+                && ours != theirs
+            {
+                return Err(s3_error!(
+                    BadDigest,
+                    "The {} you specified did not match the calculated checksum.",
+                    name.to_uppercase()
+                ));
             }
         }
         Ok(())
@@ -105,7 +109,11 @@ impl Checksums {
 
     /// Which algorithms are announced.
     pub fn algorithms(&self) -> Vec<String> {
-        self.each().into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name.to_uppercase()).collect()
+        self.each()
+            .into_iter()
+            .filter(|(_, value)| value.is_some())
+            .map(|(name, _)| name.to_uppercase())
+            .collect()
     }
 }
 
@@ -114,7 +122,9 @@ pub fn check_md5(md5: &[u8], announced: Option<&str>) -> S3Result<()> {
     let Some(announced) = announced else { return Ok(()) };
     match BASE64_STANDARD.decode(announced) {
         Ok(bytes) if bytes == md5 => Ok(()),
-        Ok(bytes) if bytes.len() == 16 => Err(s3_error!(BadDigest, "The Content-MD5 you specified did not match what we received.")),
+        Ok(bytes) if bytes.len() == 16 => {
+            Err(s3_error!(BadDigest, "The Content-MD5 you specified did not match what we received."))
+        }
         _ => Err(s3_error!(InvalidDigest, "The Content-MD5 you specified was invalid.")),
     }
 }
@@ -125,7 +135,13 @@ mod tests {
 
     #[test]
     fn known_checksums() {
-        let mut hasher = Hasher::new(&["CRC32".into(), "CRC32C".into(), "CRC64NVME".into(), "SHA1".into(), "SHA256".into()]);
+        let mut hasher = Hasher::new(&[
+            "CRC32".into(),
+            "CRC32C".into(),
+            "CRC64NVME".into(),
+            "SHA1".into(),
+            "SHA256".into(),
+        ]);
         hasher.update(b"123456789");
         let (md5, sums) = hasher.finish();
         assert_eq!(hex::encode(md5), "25f9e794323b453885f5181f1b624d0b");

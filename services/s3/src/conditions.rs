@@ -34,7 +34,11 @@ pub fn check_read(object: &ObjectRow, conditions: &Conditions<'_>) -> S3Result<(
 }
 
 /// Whether a write goes on over what is there.
-pub fn check_write(there: Option<&ObjectRow>, if_match: Option<&ETagCondition>, if_none_match: Option<&ETagCondition>) -> S3Result<()> {
+pub fn check_write(
+    there: Option<&ObjectRow>,
+    if_match: Option<&ETagCondition>,
+    if_none_match: Option<&ETagCondition>,
+) -> S3Result<()> {
     if let Some(wanted) = if_match {
         let Some(there) = there else { return Err(crate::errors::no_such_key()) };
         if !matches(wanted, &there.etag) {
@@ -43,7 +47,10 @@ pub fn check_write(there: Option<&ObjectRow>, if_match: Option<&ETagCondition>, 
     }
     match (if_none_match, there) {
         (Some(ETagCondition::Any), Some(_)) => Err(failed()),
-        (Some(ETagCondition::ETag(_)), _) => Err(s3_error!(NotImplemented, "A header you provided implies functionality that is not implemented.")),
+        (Some(ETagCondition::ETag(_)), _) => Err(s3_error!(
+            NotImplemented,
+            "A header you provided implies functionality that is not implemented."
+        )),
         _ => Ok(()),
     }
 }

@@ -15,11 +15,21 @@ use crate::{
 /// A copy in one request may be this large (S3's limit).
 const MOST: u64 = 5 << 30;
 
-pub async fn copy_object(s3: &Arc<S3>, cx: &Cx, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
+pub async fn copy_object(
+    s3: &Arc<S3>,
+    cx: &Cx,
+    request: S3Request<CopyObjectInput>,
+) -> S3Result<S3Response<CopyObjectOutput>> {
     let input = request.input;
     refuse(&[
-        ("CopyObject with customer-provided encryption keys", input.sse_customer_algorithm.is_some() || input.copy_source_sse_customer_algorithm.is_some()),
-        ("CopyObject with KMS encryption", input.server_side_encryption.as_ref().is_some_and(|sse| sse.as_str() != "AES256")),
+        (
+            "CopyObject with customer-provided encryption keys",
+            input.sse_customer_algorithm.is_some() || input.copy_source_sse_customer_algorithm.is_some(),
+        ),
+        (
+            "CopyObject with KMS encryption",
+            input.server_side_encryption.as_ref().is_some_and(|sse| sse.as_str() != "AES256"),
+        ),
         ("CopyObject with object lock", input.object_lock_mode.is_some()),
         ("CopyObject to another checksum algorithm", input.checksum_algorithm.is_some()),
     ])?;
@@ -33,14 +43,27 @@ pub async fn copy_object(s3: &Arc<S3>, cx: &Cx, request: S3Request<CopyObjectInp
         if_unmodified_since: input.copy_source_if_unmodified_since.as_ref(),
     };
     // A copy never answers 304: what a read would call unmodified fails it.
-    check_read(&there, &conditions).map_err(|_| s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold"))?;
+    check_read(&there, &conditions).map_err(|_| {
+        s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
+    })?;
     if there.size > MOST {
-        return Err(s3_error!(InvalidRequest, "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120"));
+        return Err(s3_error!(
+            InvalidRequest,
+            "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120"
+        ));
     }
     let replaces = input.metadata_directive.as_ref().is_some_and(|directive| directive.as_str() == "REPLACE");
     let same = from_bucket == input.bucket && from_key == input.key;
-    if same && !replaces && input.website_redirect_location.is_none() && input.storage_class.is_none() && input.server_side_encryption.is_none() {
-        return Err(s3_error!(InvalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes."));
+    if same
+        && !replaces
+        && input.website_redirect_location.is_none()
+        && input.storage_class.is_none()
+        && input.server_side_encryption.is_none()
+    {
+        return Err(s3_error!(
+            InvalidRequest,
+            "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes."
+        ));
     }
     let mut object = ObjectRow { modified_at: cx.now().millis(), ..there };
     if replaces {
@@ -71,7 +94,13 @@ pub async fn copy_object(s3: &Arc<S3>, cx: &Cx, request: S3Request<CopyObjectInp
         checksum_sha256: object.checksums.sha256.clone(),
     };
     let bucket = s3.bucket(&input.bucket)?;
-    s3.write(cx, &bucket, Write { key: &input.key, object, received: None, event: "ObjectCreated:Copy" }, (None, None)).await?;
+    s3.write(
+        cx,
+        &bucket,
+        Write { key: &input.key, object, received: None, event: "ObjectCreated:Copy" },
+        (None, None),
+    )
+    .await?;
     Ok(S3Response::new(CopyObjectOutput {
         copy_object_result: Some(result),
         server_side_encryption: Some(ServerSideEncryption::from_static("AES256")),

@@ -17,7 +17,13 @@ use crate::{
 };
 
 impl Objects for S3 {
-    fn get<'a>(&'a self, _: &'a Cx, bucket: &'a str, key: &'a str, version: Option<&'a str>) -> BoxFuture<'a, Result<Object, Fault>> {
+    fn get<'a>(
+        &'a self,
+        _: &'a Cx,
+        bucket: &'a str,
+        key: &'a str,
+        version: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Object, Fault>> {
         async move {
             if version.is_some_and(|v| v != "null") {
                 return Err(Fault::not_implemented("reading versions of objects"));
@@ -32,12 +38,20 @@ impl Objects for S3 {
         .boxed()
     }
 
-    fn put<'a>(&'a self, cx: &'a Cx, bucket: &'a str, key: &'a str, body: Bytes, content_type: &'a str) -> BoxFuture<'a, Result<(), Fault>> {
+    fn put<'a>(
+        &'a self,
+        cx: &'a Cx,
+        bucket: &'a str,
+        key: &'a str,
+        body: Bytes,
+        content_type: &'a str,
+    ) -> BoxFuture<'a, Result<(), Fault>> {
         async move {
             let write = async {
                 let bucket = self.bucket(bucket)?;
                 let mut hasher = Hasher::new(&[]);
-                let received = self.receive(Some(StreamingBlob::from(s3s::Body::from(body))), &mut hasher).await?;
+                let received =
+                    self.receive(Some(StreamingBlob::from(s3s::Body::from(body))), &mut hasher).await?;
                 let (md5, checksums) = hasher.finish();
                 let object = ObjectRow {
                     size: received.size,
@@ -56,4 +70,3 @@ impl Objects for S3 {
         .boxed()
     }
 }
-

@@ -12,7 +12,10 @@ pub fn no_such_key() -> S3Error {
 }
 
 pub fn no_such_upload() -> S3Error {
-    s3_error!(NoSuchUpload, "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.")
+    s3_error!(
+        NoSuchUpload,
+        "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed."
+    )
 }
 
 pub fn invalid_argument(sentence: impl Into<std::borrow::Cow<'static, str>>) -> S3Error {
@@ -43,7 +46,10 @@ pub fn internal(error: impl std::fmt::Display) -> S3Error {
 }
 
 pub fn of_fault(fault: &Fault) -> S3Error {
-    let mut error = S3Error::with_message(S3ErrorCode::Custom(fault.code().to_string().into()), fault.message().to_string());
+    let mut error = S3Error::with_message(
+        S3ErrorCode::Custom(fault.code().to_string().into()),
+        fault.message().to_string(),
+    );
     if let Ok(status) = http::StatusCode::from_u16(fault.status()) {
         error.set_status_code(status);
     }
@@ -53,5 +59,6 @@ pub fn of_fault(fault: &Fault) -> S3Error {
 /// For those who ask through the objects door.
 pub fn to_fault(error: &S3Error) -> Fault {
     let status = error.status_code().map_or(400, |status| status.as_u16());
-    Fault::new(error.code().as_str().to_string(), error.message().unwrap_or_default().to_string()).with_status(status)
+    Fault::new(error.code().as_str().to_string(), error.message().unwrap_or_default().to_string())
+        .with_status(status)
 }

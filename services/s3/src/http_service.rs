@@ -27,7 +27,11 @@ impl Http {
 }
 
 impl HttpService for Http {
-    fn call(&self, cx: Cx, mut request: Request<HttpBody>) -> Pin<Box<dyn Future<Output = Response<HttpBody>> + Send>> {
+    fn call(
+        &self,
+        cx: Cx,
+        mut request: Request<HttpBody>,
+    ) -> Pin<Box<dyn Future<Output = Response<HttpBody>> + Send>> {
         let service = self.service.clone();
         request.extensions_mut().insert(cx.clone());
         let resource = request.uri().path().to_string();
@@ -37,7 +41,15 @@ impl HttpService for Http {
                 Ok(response) => response.map(BodyExt::boxed),
                 Err(error) => {
                     tracing::error!(?error, "S3 could not answer");
-                    plain(500, error_document("InternalError", "We encountered an internal error. Please try again.", &resource, &cx))
+                    plain(
+                        500,
+                        error_document(
+                            "InternalError",
+                            "We encountered an internal error. Please try again.",
+                            &resource,
+                            &cx,
+                        ),
+                    )
                 }
             };
             if response.status().as_u16() >= 400 {
@@ -80,7 +92,9 @@ async fn complete_error(response: Response<HttpBody>, resource: &str, cx: &Cx) -
         }
     }
     let text = String::from_utf8_lossy(&read).into_owned();
-    let (Some(code), message) = (between(&text, "<Code>", "</Code>"), between(&text, "<Message>", "</Message>")) else {
+    let (Some(code), message) =
+        (between(&text, "<Code>", "</Code>"), between(&text, "<Message>", "</Message>"))
+    else {
         return Response::from_parts(parts, full(Bytes::from(text)));
     };
     parts.headers.remove(header::CONTENT_LENGTH);
@@ -105,7 +119,12 @@ fn document(code: &str, message: &str, resource: &str, cx: &Cx) -> String {
     let (bucket, key) = (path.next().unwrap_or_default(), path.next().unwrap_or_default());
     let decoded = |text: &str| escape(&percent_encoding::percent_decode_str(text).decode_utf8_lossy());
     let named = match code {
-        "NoSuchBucket" | "BucketNotEmpty" | "BucketAlreadyOwnedByYou" | "BucketAlreadyExists" | "InvalidBucketName" | "NoSuchTagSet" => {
+        "NoSuchBucket"
+        | "BucketNotEmpty"
+        | "BucketAlreadyOwnedByYou"
+        | "BucketAlreadyExists"
+        | "InvalidBucketName"
+        | "NoSuchTagSet" => {
             format!("<BucketName>{}</BucketName>", decoded(bucket))
         }
         "NoSuchKey" => format!("<Key>{}</Key>", decoded(key)),
@@ -125,7 +144,8 @@ fn escape(text: &str) -> String {
 
 fn plain(status: u16, document: String) -> Response<HttpBody> {
     let mut response = Response::new(full(Bytes::from(document)));
-    *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     response
 }

@@ -22,16 +22,29 @@ struct Found {
     more_after: Option<String>,
 }
 
-pub async fn list_objects_v2(s3: &Arc<S3>, _: &Cx, request: S3Request<ListObjectsV2Input>) -> S3Result<S3Response<ListObjectsV2Output>> {
+pub async fn list_objects_v2(
+    s3: &Arc<S3>,
+    _: &Cx,
+    request: S3Request<ListObjectsV2Input>,
+) -> S3Result<S3Response<ListObjectsV2Output>> {
     let input = request.input;
     let bucket = s3.bucket(&input.bucket)?;
     let limit = limit(input.max_keys)?;
     let token = match input.continuation_token.as_deref() {
-        Some(token) => Some(page::decode(token).ok_or_else(|| errors::invalid_argument("The continuation token provided is incorrect"))?),
+        Some(token) => Some(
+            page::decode(token)
+                .ok_or_else(|| errors::invalid_argument("The continuation token provided is incorrect"))?,
+        ),
         None => None,
     };
     let after = token.or_else(|| input.start_after.clone().filter(|after| !after.is_empty()));
-    let found = s3.list(&bucket, input.prefix.as_deref().unwrap_or(""), input.delimiter.as_deref(), after.as_deref(), limit)?;
+    let found = s3.list(
+        &bucket,
+        input.prefix.as_deref().unwrap_or(""),
+        input.delimiter.as_deref(),
+        after.as_deref(),
+        limit,
+    )?;
     let encode = encoder(input.encoding_type.as_ref())?;
     let account = bucket.row.read().account.clone();
     let shown_owner = (input.fetch_owner == Some(true)).then(|| owner(&account));
@@ -53,12 +66,22 @@ pub async fn list_objects_v2(s3: &Arc<S3>, _: &Cx, request: S3Request<ListObject
     }))
 }
 
-pub async fn list_objects(s3: &Arc<S3>, _: &Cx, request: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
+pub async fn list_objects(
+    s3: &Arc<S3>,
+    _: &Cx,
+    request: S3Request<ListObjectsInput>,
+) -> S3Result<S3Response<ListObjectsOutput>> {
     let input = request.input;
     let bucket = s3.bucket(&input.bucket)?;
     let limit = limit(input.max_keys)?;
     let marker = input.marker.clone().filter(|marker| !marker.is_empty());
-    let found = s3.list(&bucket, input.prefix.as_deref().unwrap_or(""), input.delimiter.as_deref(), marker.as_deref(), limit)?;
+    let found = s3.list(
+        &bucket,
+        input.prefix.as_deref().unwrap_or(""),
+        input.delimiter.as_deref(),
+        marker.as_deref(),
+        limit,
+    )?;
     let encode = encoder(input.encoding_type.as_ref())?;
     let account = bucket.row.read().account.clone();
     Ok(S3Response::new(ListObjectsOutput {
@@ -80,14 +103,27 @@ pub async fn list_objects(s3: &Arc<S3>, _: &Cx, request: S3Request<ListObjectsIn
 impl S3 {
     /// Reads names after `after` that begin with `prefix`; names that share what comes before the next `delimiter`
     /// count as one. A prefix's names are skipped in one step, however many there are.
-    fn list(&self, bucket: &Bucket, prefix: &str, delimiter: Option<&str>, after: Option<&str>, limit: usize) -> S3Result<Found> {
+    fn list(
+        &self,
+        bucket: &Bucket,
+        prefix: &str,
+        delimiter: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> S3Result<Found> {
         let id = bucket.row.read().id.clone();
         let delimiter = delimiter.filter(|d| !d.is_empty());
         let mut found = Found { objects: Vec::new(), prefixes: Vec::new(), more_after: None };
         let mut last = String::new();
         let mut from = match after {
             // A common prefix as marker stands for all names under it.
-            Some(after) if delimiter.is_some_and(|d| after.ends_with(d)) && after.starts_with(prefix) && after.len() > prefix.len() => beyond(after),
+            Some(after)
+                if delimiter.is_some_and(|d| after.ends_with(d))
+                    && after.starts_with(prefix)
+                    && after.len() > prefix.len() =>
+            {
+                beyond(after)
+            }
             Some(after) if after >= prefix => format!("{after}\0"),
             _ => prefix.to_string(),
         };
@@ -102,7 +138,8 @@ impl S3 {
                     found.more_after = Some(last.clone());
                     return ControlFlow::Break(());
                 }
-                let cut = delimiter.and_then(|d| name[prefix.len()..].find(d).map(|at| prefix.len() + at + d.len()));
+                let cut = delimiter
+                    .and_then(|d| name[prefix.len()..].find(d).map(|at| prefix.len() + at + d.len()));
                 match cut {
                     Some(end) => {
                         last = name[..end].to_string();
@@ -134,7 +171,9 @@ fn beyond(prefix: &str) -> String {
 
 fn limit(asked: Option<i32>) -> S3Result<usize> {
     match asked {
-        Some(n) if n < 0 => Err(errors::invalid_argument("Argument max-keys must be an integer between 0 and 2147483647")),
+        Some(n) if n < 0 => {
+            Err(errors::invalid_argument("Argument max-keys must be an integer between 0 and 2147483647"))
+        }
         Some(n) => Ok(usize::try_from(n).unwrap_or(MOST).min(MOST)),
         None => Ok(MOST),
     }
@@ -150,11 +189,16 @@ fn encoder(encoding: Option<&EncodingType>) -> S3Result<impl Fn(&str) -> String 
     Ok(move |text: &str| if url { crate::notifications::url_encode(text, true) } else { text.to_string() })
 }
 
-fn contents(objects: Vec<(String, ObjectRow)>, encode: &impl Fn(&str) -> String, owner: Option<Owner>) -> Option<ObjectList> {
+fn contents(
+    objects: Vec<(String, ObjectRow)>,
+    encode: &impl Fn(&str) -> String,
+    owner: Option<Owner>,
+) -> Option<ObjectList> {
     let list: ObjectList = objects
         .into_iter()
         .map(|(name, object)| {
-            let algorithms: Vec<ChecksumAlgorithm> = object.checksums.algorithms().into_iter().map(ChecksumAlgorithm::from).collect();
+            let algorithms: Vec<ChecksumAlgorithm> =
+                object.checksums.algorithms().into_iter().map(ChecksumAlgorithm::from).collect();
             Object {
                 key: Some(encode(&name)),
                 last_modified: Some(timestamp(object.modified_at)),
@@ -172,6 +216,7 @@ fn contents(objects: Vec<(String, ObjectRow)>, encode: &impl Fn(&str) -> String,
 }
 
 fn common(prefixes: Vec<String>, encode: &impl Fn(&str) -> String) -> Option<CommonPrefixList> {
-    let list: CommonPrefixList = prefixes.iter().map(|prefix| CommonPrefix { prefix: Some(encode(prefix)) }).collect();
+    let list: CommonPrefixList =
+        prefixes.iter().map(|prefix| CommonPrefix { prefix: Some(encode(prefix)) }).collect();
     (!list.is_empty()).then_some(list)
 }

@@ -15,12 +15,16 @@ use crate::{
     checksums::{Checksums, Hasher, check_md5},
     copies::{read_source, source},
     errors,
-    objects::{Write, check_key, check_metadata, parse_tags, refuse, timestamp, trailer_algorithms, with_trailers},
+    objects::{
+        Write, check_key, check_metadata, parse_tags, refuse, timestamp, trailer_algorithms, with_trailers,
+    },
     state::{Bucket, Headers, ObjectRow, S3},
 };
 
-/// (bucket id, (key, upload id)) → upload. In the bucket's partition.
-const UPLOADS: Table<(String, (String, String)), UploadRow> = Table::new("s3.upload");
+/// (bucket id, (key, upload id))
+type UploadKey = (String, (String, String));
+/// In the bucket's partition.
+const UPLOADS: Table<UploadKey, UploadRow> = Table::new("s3.upload");
 /// (upload id, part number) → part. In the bucket's partition.
 const PARTS: Table<(String, u64), PartRow> = Table::new("s3.part");
 
@@ -47,11 +51,18 @@ struct PartRow {
     checksums: Checksums,
 }
 
-pub async fn create_multipart_upload(s3: &Arc<S3>, cx: &Cx, request: S3Request<CreateMultipartUploadInput>) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+pub async fn create_multipart_upload(
+    s3: &Arc<S3>,
+    cx: &Cx,
+    request: S3Request<CreateMultipartUploadInput>,
+) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
     let input = request.input;
     refuse(&[
         ("uploads with customer-provided encryption keys", input.sse_customer_algorithm.is_some()),
-        ("uploads with KMS encryption", input.server_side_encryption.as_ref().is_some_and(|sse| sse.as_str() != "AES256")),
+        (
+            "uploads with KMS encryption",
+            input.server_side_encryption.as_ref().is_some_and(|sse| sse.as_str() != "AES256"),
+        ),
         ("uploads with object lock", input.object_lock_mode.is_some()),
     ])?;
     check_key(&input.key)?;
@@ -95,7 +106,11 @@ fn upload_key(bucket: &Bucket, key: &str, upload_id: &str) -> (String, (String, 
 
 impl S3 {
     fn upload(&self, bucket: &Bucket, key: &str, upload_id: &str) -> S3Result<UploadRow> {
-        let found = self.platform.store.get(&UPLOADS, bucket.partition, &upload_key(bucket, key, upload_id)).map_err(errors::damaged)?;
+        let found = self
+            .platform
+            .store
+            .get(&UPLOADS, bucket.partition, &upload_key(bucket, key, upload_id))
+            .map_err(errors::damaged)?;
         found.map(|found| found.value).ok_or_else(errors::no_such_upload)
     }
 
@@ -119,10 +134,11 @@ impl S3 {
         Ok(())
     }
 
-    fn uploads(&self, bucket: &Bucket) -> S3Result<Vec<((String, (String, String)), UploadRow)>> {
+    fn uploads(&self, bucket: &Bucket) -> S3Result<Vec<(UploadKey, UploadRow)>> {
         let id = bucket.row.read().id.clone();
         let mut uploads = Vec::new();
-        let range = (id.clone(), (String::new(), String::new()))..(format!("{id}\u{1}"), (String::new(), String::new()));
+        let range = (id.clone(), (String::new(), String::new()))
+            ..(format!("{id}\u{1}"), (String::new(), String::new()));
         let scanned = self.platform.store.scan(&UPLOADS, bucket.partition, range, |key, upload| {
             uploads.push((key, upload));
             ControlFlow::Continue(())
@@ -131,7 +147,12 @@ impl S3 {
         Ok(uploads)
     }
 
-    fn forget_upload<'a>(&self, batch: &mut Batch, key: &(String, (String, String)), parts: impl Iterator<Item = (u64, &'a Body)>) -> S3Result<()> {
+    fn forget_upload<'a>(
+        &self,
+        batch: &mut Batch,
+        key: &(String, (String, String)),
+        parts: impl Iterator<Item = (u64, &'a Body)>,
+    ) -> S3Result<()> {
         batch.delete(&UPLOADS, key);
         for (number, body) in parts {
             batch.delete(&PARTS, &(key.1.1.clone(), number));
@@ -141,7 +162,15 @@ impl S3 {
     }
 
     /// Writes a part over one of the same number.
-    async fn put_part(&self, bucket: &Bucket, key: &str, upload_id: &str, number: u64, part: PartRow, fill: impl FnOnce(&mut Batch) -> S3Result<()>) -> S3Result<()> {
+    async fn put_part(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        upload_id: &str,
+        number: u64,
+        part: PartRow,
+        fill: impl FnOnce(&mut Batch) -> S3Result<()>,
+    ) -> S3Result<()> {
         let ticket = {
             let _turn = self.lock_key(upload_id, &number.to_string());
             self.upload(bucket, key, upload_id)?;
@@ -167,7 +196,11 @@ fn number(part_number: i32) -> S3Result<u64> {
     }
 }
 
-pub async fn upload_part(s3: &Arc<S3>, cx: &Cx, request: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
+pub async fn upload_part(
+    s3: &Arc<S3>,
+    cx: &Cx,
+    request: S3Request<UploadPartInput>,
+) -> S3Result<S3Response<UploadPartOutput>> {
     let input = request.input;
     let number = number(input.part_number)?;
     let bucket = s3.bucket(&input.bucket)?;
@@ -216,7 +249,11 @@ pub async fn upload_part(s3: &Arc<S3>, cx: &Cx, request: S3Request<UploadPartInp
     }))
 }
 
-pub async fn upload_part_copy(s3: &Arc<S3>, cx: &Cx, request: S3Request<UploadPartCopyInput>) -> S3Result<S3Response<UploadPartCopyOutput>> {
+pub async fn upload_part_copy(
+    s3: &Arc<S3>,
+    cx: &Cx,
+    request: S3Request<UploadPartCopyInput>,
+) -> S3Result<S3Response<UploadPartCopyOutput>> {
     let input = request.input;
     let number = number(input.part_number)?;
     let bucket = s3.bucket(&input.bucket)?;
@@ -227,8 +264,18 @@ pub async fn upload_part_copy(s3: &Arc<S3>, cx: &Cx, request: S3Request<UploadPa
     let mut hasher = Hasher::new(&[]);
     let received = s3.receive(Some(stream), &mut hasher).await?;
     let (md5, checksums) = hasher.finish();
-    let part = PartRow { size: received.size, etag: hex::encode(md5), modified_at: cx.now().millis(), body: received.body.clone(), checksums };
-    let result = CopyPartResult { e_tag: Some(ETag::Strong(part.etag.clone())), last_modified: Some(timestamp(part.modified_at)), ..CopyPartResult::default() };
+    let part = PartRow {
+        size: received.size,
+        etag: hex::encode(md5),
+        modified_at: cx.now().millis(),
+        body: received.body.clone(),
+        checksums,
+    };
+    let result = CopyPartResult {
+        e_tag: Some(ETag::Strong(part.etag.clone())),
+        last_modified: Some(timestamp(part.modified_at)),
+        ..CopyPartResult::default()
+    };
     s3.put_part(&bucket, &input.key, &input.upload_id, number, part, |batch| {
         s3.settle(batch, &received);
         Ok(())
@@ -250,22 +297,34 @@ fn copy_range(header: Option<&str>, size: u64) -> S3Result<std::ops::Range<u64>>
     };
     match read() {
         Some((first, last)) if first <= last && last < size => Ok(first..last + 1),
-        Some(_) => Err(errors::invalid_argument(format!("Range specified is not valid for source object of size: {size}"))),
-        None => Err(errors::invalid_argument("The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy")),
+        Some(_) => Err(errors::invalid_argument(format!(
+            "Range specified is not valid for source object of size: {size}"
+        ))),
+        None => Err(errors::invalid_argument(
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy",
+        )),
     }
 }
 
-pub async fn complete_multipart_upload(s3: &Arc<S3>, cx: &Cx, request: S3Request<CompleteMultipartUploadInput>) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+pub async fn complete_multipart_upload(
+    s3: &Arc<S3>,
+    cx: &Cx,
+    request: S3Request<CompleteMultipartUploadInput>,
+) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
     let input = request.input;
     let bucket = s3.bucket(&input.bucket)?;
     let upload = s3.upload(&bucket, &input.key, &input.upload_id)?;
     let listed = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
     let there = s3.parts(&bucket, &input.upload_id)?;
     let chosen = choose(&listed, &there)?;
-    let (etag, checksums) = combined(&chosen, upload.checksum_algorithm.as_deref(), upload.checksum_type.as_deref());
+    let (etag, checksums) =
+        combined(&chosen, upload.checksum_algorithm.as_deref(), upload.checksum_type.as_deref());
     let sizes: Vec<u64> = chosen.iter().map(|part| part.size).collect();
     if input.mpu_object_size.is_some_and(|size| u64::try_from(size).ok() != Some(sizes.iter().sum())) {
-        return Err(s3_error!(InvalidRequest, "The provided 'x-amz-mp-object-size' header does not match what was computed."));
+        return Err(s3_error!(
+            InvalidRequest,
+            "The provided 'x-amz-mp-object-size' header does not match what was computed."
+        ));
     }
     let object = ObjectRow {
         size: sizes.iter().sum(),
@@ -280,23 +339,36 @@ pub async fn complete_multipart_upload(s3: &Arc<S3>, cx: &Cx, request: S3Request
     };
     let kept: Vec<u64> = listed.iter().filter_map(|part| u64::try_from(part.part_number?).ok()).collect();
     let nothing = crate::bodies::Received { body: Body::default(), size: 0, pending: Vec::new() };
-    let write = Write { key: &input.key, object, received: Some(&nothing), event: "ObjectCreated:CompleteMultipartUpload" };
+    let write = Write {
+        key: &input.key,
+        object,
+        received: Some(&nothing),
+        event: "ObjectCreated:CompleteMultipartUpload",
+    };
     let key = upload_key(&bucket, &input.key, &input.upload_id);
-    let done = s3.write_with(cx, &bucket, write, (input.if_match.as_ref(), input.if_none_match.as_ref()), |batch| {
-        let left = there.iter().filter(|(number, _)| !kept.contains(number)).map(|(number, part)| (*number, &part.body));
-        s3.forget_upload(batch, &key, left)?;
-        for number in &kept {
-            batch.delete(&PARTS, &(input.upload_id.clone(), *number));
-        }
-        Ok(())
-    });
+    let done =
+        s3.write_with(cx, &bucket, write, (input.if_match.as_ref(), input.if_none_match.as_ref()), |batch| {
+            let left = there
+                .iter()
+                .filter(|(number, _)| !kept.contains(number))
+                .map(|(number, part)| (*number, &part.body));
+            s3.forget_upload(batch, &key, left)?;
+            for number in &kept {
+                batch.delete(&PARTS, &(input.upload_id.clone(), *number));
+            }
+            Ok(())
+        });
     done.await?;
     Ok(S3Response::new(CompleteMultipartUploadOutput {
         location: Some(format!("{}/{}/{}", cx.base_url(), input.bucket, input.key)),
         bucket: Some(input.bucket),
         key: Some(input.key),
         e_tag: Some(ETag::Strong(etag)),
-        checksum_type: Some(ChecksumType::from_static(if checksums.composite { "COMPOSITE" } else { "FULL_OBJECT" })),
+        checksum_type: Some(ChecksumType::from_static(if checksums.composite {
+            "COMPOSITE"
+        } else {
+            "FULL_OBJECT"
+        })),
         checksum_crc32: checksums.crc32,
         checksum_crc32c: checksums.crc32c,
         checksum_crc64nvme: checksums.crc64nvme,
@@ -310,15 +382,26 @@ pub async fn complete_multipart_upload(s3: &Arc<S3>, cx: &Cx, request: S3Request
 /// The listed parts, checked: in order, present with that ETag, large enough.
 fn choose<'a>(listed: &[CompletedPart], there: &'a BTreeMap<u64, PartRow>) -> S3Result<Vec<&'a PartRow>> {
     if listed.is_empty() {
-        return Err(s3_error!(MalformedXML, "The XML you provided was not well-formed or did not validate against our published schema"));
+        return Err(s3_error!(
+            MalformedXML,
+            "The XML you provided was not well-formed or did not validate against our published schema"
+        ));
     }
-    let missing = || s3_error!(InvalidPart, "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.");
+    let missing = || {
+        s3_error!(
+            InvalidPart,
+            "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag."
+        )
+    };
     let mut last = 0;
     let mut chosen = Vec::new();
     for part in listed {
         let number = part.part_number.and_then(|n| u64::try_from(n).ok()).ok_or_else(missing)?;
         if number <= last {
-            return Err(s3_error!(InvalidPartOrder, "The list of parts was not in ascending order. Parts must be ordered by part number."));
+            return Err(s3_error!(
+                InvalidPartOrder,
+                "The list of parts was not in ascending order. Parts must be ordered by part number."
+            ));
         }
         last = number;
         let found = there.get(&number).ok_or_else(missing)?;
@@ -329,7 +412,10 @@ fn choose<'a>(listed: &[CompletedPart], there: &'a BTreeMap<u64, PartRow>) -> S3
     }
     let before_last = &chosen[..chosen.len() - 1];
     if before_last.iter().any(|part| part.size < LEAST_PART) {
-        return Err(s3_error!(EntityTooSmall, "Your proposed upload is smaller than the minimum allowed size"));
+        return Err(s3_error!(
+            EntityTooSmall,
+            "Your proposed upload is smaller than the minimum allowed size"
+        ));
     }
     Ok(chosen)
 }
@@ -350,7 +436,8 @@ fn combined(parts: &[&PartRow], algorithm: Option<&str>, kind: Option<&str>) -> 
     let name = algorithm.unwrap_or_default().to_lowercase();
     let mut hasher = Hasher::new(&[name.to_uppercase()]);
     for part in parts {
-        let value = part.checksums.each().into_iter().find(|(n, _)| *n == name).and_then(|(_, value)| value.clone());
+        let value =
+            part.checksums.each().into_iter().find(|(n, _)| *n == name).and_then(|(_, value)| value.clone());
         hasher.update(&BASE64_STANDARD.decode(value.unwrap_or_default()).unwrap_or_default());
     }
     let (_, of_parts) = hasher.finish();
@@ -362,21 +449,33 @@ fn combined(parts: &[&PartRow], algorithm: Option<&str>, kind: Option<&str>) -> 
     (etag, checksums)
 }
 
-pub async fn abort_multipart_upload(s3: &Arc<S3>, _: &Cx, request: S3Request<AbortMultipartUploadInput>) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+pub async fn abort_multipart_upload(
+    s3: &Arc<S3>,
+    _: &Cx,
+    request: S3Request<AbortMultipartUploadInput>,
+) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
     let input = request.input;
     let bucket = s3.bucket(&input.bucket)?;
     let ticket = {
         s3.upload(&bucket, &input.key, &input.upload_id)?;
         let parts = s3.parts(&bucket, &input.upload_id)?;
         let mut batch = Batch::new(bucket.partition);
-        s3.forget_upload(&mut batch, &upload_key(&bucket, &input.key, &input.upload_id), parts.iter().map(|(number, part)| (*number, &part.body)))?;
+        s3.forget_upload(
+            &mut batch,
+            &upload_key(&bucket, &input.key, &input.upload_id),
+            parts.iter().map(|(number, part)| (*number, &part.body)),
+        )?;
         s3.submit(batch)?
     };
     ticket.await;
     Ok(S3Response::new(AbortMultipartUploadOutput::default()))
 }
 
-pub async fn list_parts(s3: &Arc<S3>, _: &Cx, request: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
+pub async fn list_parts(
+    s3: &Arc<S3>,
+    _: &Cx,
+    request: S3Request<ListPartsInput>,
+) -> S3Result<S3Response<ListPartsOutput>> {
     let input = request.input;
     let bucket = s3.bucket(&input.bucket)?;
     let upload = s3.upload(&bucket, &input.key, &input.upload_id)?;
@@ -417,13 +516,19 @@ pub async fn list_parts(s3: &Arc<S3>, _: &Cx, request: S3Request<ListPartsInput>
     }))
 }
 
-pub async fn list_multipart_uploads(s3: &Arc<S3>, _: &Cx, request: S3Request<ListMultipartUploadsInput>) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+pub async fn list_multipart_uploads(
+    s3: &Arc<S3>,
+    _: &Cx,
+    request: S3Request<ListMultipartUploadsInput>,
+) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
     let input = request.input;
     refuse(&[("ListMultipartUploads with a delimiter", input.delimiter.is_some())])?;
     let bucket = s3.bucket(&input.bucket)?;
     let prefix = input.prefix.clone().unwrap_or_default();
     let limit = usize::try_from(input.max_uploads.unwrap_or(1000)).unwrap_or(1000).min(1000);
-    let marker = input.key_marker.as_ref().map(|key| page::encode(&format!("{key}\u{0}{}", input.upload_id_marker.as_deref().unwrap_or("\u{10FFFF}"))));
+    let marker = input.key_marker.as_ref().map(|key| {
+        page::encode(&format!("{key}\u{0}{}", input.upload_id_marker.as_deref().unwrap_or("\u{10FFFF}")))
+    });
     let mine = s3.uploads(&bucket)?.into_iter().filter(|((_, (key, _)), _)| key.starts_with(&prefix));
     let page = page::page(mine, |((_, (key, id)), _)| format!("{key}\u{0}{id}"), marker.as_deref(), limit);
     let page = page.ok_or_else(|| errors::invalid_argument("Invalid key-marker"))?;

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use s3s::{
     S3Request, S3Response, S3Result,
     dto::{
-        EventBridgeConfiguration, FilterRule, FilterRuleName, GetBucketNotificationConfigurationInput, GetBucketNotificationConfigurationOutput,
-        LambdaFunctionConfiguration, NotificationConfigurationFilter, PutBucketNotificationConfigurationInput,
+        EventBridgeConfiguration, FilterRule, FilterRuleName, GetBucketNotificationConfigurationInput,
+        GetBucketNotificationConfigurationOutput, LambdaFunctionConfiguration,
+        NotificationConfigurationFilter, PutBucketNotificationConfigurationInput,
         PutBucketNotificationConfigurationOutput, QueueConfiguration, S3KeyFilter, TopicConfiguration,
     },
 };
@@ -96,7 +97,9 @@ impl Notification {
 
     /// Whether some object's event would reach both, which S3 refuses.
     fn overlaps(&self, other: &Notification) -> bool {
-        let shared = self.events.iter().any(|mine| other.events.iter().any(|theirs| covers_pattern(mine, theirs) || covers_pattern(theirs, mine)));
+        let shared = self.events.iter().any(|mine| {
+            other.events.iter().any(|theirs| covers_pattern(mine, theirs) || covers_pattern(theirs, mine))
+        });
         let (p, q) = (self.prefix.as_deref().unwrap_or(""), other.prefix.as_deref().unwrap_or(""));
         let (s, t) = (self.suffix.as_deref().unwrap_or(""), other.suffix.as_deref().unwrap_or(""));
         shared && (p.starts_with(q) || q.starts_with(p)) && (s.ends_with(t) || t.ends_with(s))
@@ -115,10 +118,17 @@ fn covers_pattern(pattern: &str, other: &str) -> bool {
 
 impl S3 {
     /// Hands an event over to everyone who wants it, in the batch of the fact itself.
-    pub fn notify(&self, cx: &Cx, bucket: &Bucket, batch: &mut Batch, happened: &Happened<'_>) -> Vec<Staged> {
+    pub fn notify(
+        &self,
+        cx: &Cx,
+        bucket: &Bucket,
+        batch: &mut Batch,
+        happened: &Happened<'_>,
+    ) -> Vec<Staged> {
         let row = bucket.row.read();
         let mut staged = Vec::new();
-        let wanted: Vec<&Notification> = row.notifications.iter().filter(|notification| notification.wants(happened)).collect();
+        let wanted: Vec<&Notification> =
+            row.notifications.iter().filter(|notification| notification.wants(happened)).collect();
         if wanted.is_empty() {
             return staged;
         }
@@ -133,22 +143,43 @@ impl S3 {
                 id: cx.request_id().to_string(),
                 source: source.clone(),
                 via: notification.id.clone(),
-                payload: event_json(cx, &row.name, &row.account, &row.region, &notification.id, happened, &sequencer),
+                payload: event_json(
+                    cx,
+                    &row.name,
+                    &row.account,
+                    &row.region,
+                    &notification.id,
+                    happened,
+                    &sequencer,
+                ),
                 attributes: Default::default(),
                 trace: cx.trace().clone(),
             };
             match self.delivery.deliver(cx, batch, &target, event) {
                 Ok(row) => staged.push(row),
                 // The target is gone since it was configured: S3 drops the event, the log tells.
-                Err(fault) => tracing::warn!(bucket = row.name, target = notification.target, %fault, "a notification has nowhere to go"),
+                Err(fault) => {
+                    tracing::warn!(bucket = row.name, target = notification.target, %fault, "a notification has nowhere to go")
+                }
             }
         }
         staged
     }
 }
 
-fn event_json(cx: &Cx, bucket: &str, account: &str, region: &str, id: &str, happened: &Happened<'_>, sequencer: &str) -> Bytes {
-    let at = jiff::Timestamp::from_millisecond(cx.now().millis()).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
+fn event_json(
+    cx: &Cx,
+    bucket: &str,
+    account: &str,
+    region: &str,
+    id: &str,
+    happened: &Happened<'_>,
+    sequencer: &str,
+) -> Bytes {
+    let at = jiff::Timestamp::from_millisecond(cx.now().millis())
+        .unwrap_or_default()
+        .strftime("%Y-%m-%dT%H:%M:%S.%3fZ")
+        .to_string();
     let mut object = json!({ "key": url_encode(happened.key, false) });
     if let Some(size) = happened.size {
         object["size"] = size.into();
@@ -222,13 +253,23 @@ pub async fn put_bucket_notification_configuration(
 
 impl S3 {
     /// Checks and keeps a bucket's notifications.
-    pub async fn set_notifications(&self, cx: &Cx, bucket: &Bucket, all: Vec<Notification>, skip_validation: bool) -> S3Result<()> {
+    pub async fn set_notifications(
+        &self,
+        cx: &Cx,
+        bucket: &Bucket,
+        all: Vec<Notification>,
+        skip_validation: bool,
+    ) -> S3Result<()> {
         for (at, one) in all.iter().enumerate() {
             if all[..at].iter().any(|other| other.id == one.id) {
-                return Err(errors::invalid_argument("Same ID used for multiple configurations. IDs must be unique"));
+                return Err(errors::invalid_argument(
+                    "Same ID used for multiple configurations. IDs must be unique",
+                ));
             }
             if all[..at].iter().any(|other| one.overlaps(other)) {
-                return Err(errors::invalid_argument("Configuration is ambiguously defined. Cannot have overlapping suffixes in two rules if the prefixes are overlapping for the same event type."));
+                return Err(errors::invalid_argument(
+                    "Configuration is ambiguously defined. Cannot have overlapping suffixes in two rules if the prefixes are overlapping for the same event type.",
+                ));
             }
             self.check_target(cx, one, skip_validation)?;
         }
@@ -245,7 +286,8 @@ impl S3 {
         if !self.delivery.takes(service) {
             return Err(errors::not_implemented(&format!("notifications to {service}")));
         }
-        let refused = || errors::invalid_argument("Unable to validate the following destination configurations");
+        let refused =
+            || errors::invalid_argument("Unable to validate the following destination configurations");
         let target = notification.target.parse::<Arn>().ok().filter(|arn| arn.service == service);
         let target = target.ok_or_else(|| errors::invalid_argument("The ARN could not be parsed"))?;
         if skip_validation {
@@ -265,7 +307,14 @@ fn notification(
 ) -> S3Result<Notification> {
     let events: Vec<String> = events.into_iter().map(String::from).collect();
     check_events(&events)?;
-    let mut made = Notification { id: id.unwrap_or_else(|| cx.random().uuid()), target, kind, events, prefix: None, suffix: None };
+    let mut made = Notification {
+        id: id.unwrap_or_else(|| cx.random().uuid()),
+        target,
+        kind,
+        events,
+        prefix: None,
+        suffix: None,
+    };
     for rule in filter.and_then(|filter| filter.key).and_then(|key| key.filter_rules).unwrap_or_default() {
         let name = rule.name.map(|name| name.as_str().to_lowercase()).unwrap_or_default();
         let place = match name.as_str() {
@@ -274,7 +323,9 @@ fn notification(
             _ => return Err(errors::invalid_argument("filter rule name must be either prefix or suffix")),
         };
         if place.is_some() {
-            return Err(errors::invalid_argument(format!("Cannot specify more than one {name} rule in a filter.")));
+            return Err(errors::invalid_argument(format!(
+                "Cannot specify more than one {name} rule in a filter."
+            )));
         }
         *place = rule.value;
     }
@@ -298,11 +349,24 @@ pub async fn get_bucket_notification_configuration(
     let row = bucket.row.read();
     let mut output = GetBucketNotificationConfigurationOutput::default();
     for one in &row.notifications {
-        let (id, events, filter) = (Some(one.id.clone()), one.events.iter().cloned().map(Into::into).collect(), wire_filter(one));
+        let (id, events, filter) =
+            (Some(one.id.clone()), one.events.iter().cloned().map(Into::into).collect(), wire_filter(one));
         match one.kind {
-            Kind::Lambda => output.lambda_function_configurations.get_or_insert_default().push(LambdaFunctionConfiguration { id, events, filter, lambda_function_arn: one.target.clone() }),
-            Kind::Queue => output.queue_configurations.get_or_insert_default().push(QueueConfiguration { id, events, filter, queue_arn: one.target.clone() }),
-            Kind::Topic => output.topic_configurations.get_or_insert_default().push(TopicConfiguration { id, events, filter, topic_arn: one.target.clone() }),
+            Kind::Lambda => output.lambda_function_configurations.get_or_insert_default().push(
+                LambdaFunctionConfiguration { id, events, filter, lambda_function_arn: one.target.clone() },
+            ),
+            Kind::Queue => output.queue_configurations.get_or_insert_default().push(QueueConfiguration {
+                id,
+                events,
+                filter,
+                queue_arn: one.target.clone(),
+            }),
+            Kind::Topic => output.topic_configurations.get_or_insert_default().push(TopicConfiguration {
+                id,
+                events,
+                filter,
+                topic_arn: one.target.clone(),
+            }),
             Kind::EventBridge => output.event_bridge_configuration = Some(EventBridgeConfiguration {}),
         }
     }
@@ -310,9 +374,15 @@ pub async fn get_bucket_notification_configuration(
 }
 
 fn wire_filter(one: &Notification) -> Option<NotificationConfigurationFilter> {
-    let rule = |name: &'static str, value: &Option<String>| value.clone().map(|value| FilterRule { name: Some(FilterRuleName::from_static(name)), value: Some(value) });
-    let rules: Vec<FilterRule> = [rule("Prefix", &one.prefix), rule("Suffix", &one.suffix)].into_iter().flatten().collect();
-    (!rules.is_empty()).then(|| NotificationConfigurationFilter { key: Some(S3KeyFilter { filter_rules: Some(rules) }) })
+    let rule = |name: &'static str, value: &Option<String>| {
+        value
+            .clone()
+            .map(|value| FilterRule { name: Some(FilterRuleName::from_static(name)), value: Some(value) })
+    };
+    let rules: Vec<FilterRule> =
+        [rule("Prefix", &one.prefix), rule("Suffix", &one.suffix)].into_iter().flatten().collect();
+    (!rules.is_empty())
+        .then_some(NotificationConfigurationFilter { key: Some(S3KeyFilter { filter_rules: Some(rules) }) })
 }
 
 #[cfg(test)]

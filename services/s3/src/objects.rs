@@ -3,11 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use s3s::{
-    S3Request, S3Response, S3Result,
-    dto::*,
-    s3_error,
-};
+use s3s::{S3Request, S3Response, S3Result, dto::*, s3_error};
 use tidemill_platform::Cx;
 use tidemill_store::Batch;
 
@@ -24,14 +20,30 @@ const DEFAULT_TYPE: &str = "binary/octet-stream";
 /// User metadata may be this large in all (S3's limit).
 const MOST_METADATA: usize = 2048;
 
-pub async fn put_object(s3: &Arc<S3>, cx: &Cx, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+pub async fn put_object(
+    s3: &Arc<S3>,
+    cx: &Cx,
+    request: S3Request<PutObjectInput>,
+) -> S3Result<S3Response<PutObjectOutput>> {
     let input = request.input;
     refuse(&[
         ("PutObject with customer-provided encryption keys", input.sse_customer_algorithm.is_some()),
-        ("PutObject with KMS encryption", input.server_side_encryption.as_ref().is_some_and(|sse| sse.as_str() != "AES256")),
-        ("PutObject with object lock", input.object_lock_mode.is_some() || input.object_lock_legal_hold_status.is_some()),
+        (
+            "PutObject with KMS encryption",
+            input.server_side_encryption.as_ref().is_some_and(|sse| sse.as_str() != "AES256"),
+        ),
+        (
+            "PutObject with object lock",
+            input.object_lock_mode.is_some() || input.object_lock_legal_hold_status.is_some(),
+        ),
         ("PutObject with write offsets", input.write_offset_bytes.is_some()),
-        ("PutObject with a canned ACL other than private", input.acl.as_ref().is_some_and(|acl| !matches!(acl.as_str(), "private" | "bucket-owner-full-control"))),
+        (
+            "PutObject with a canned ACL other than private",
+            input
+                .acl
+                .as_ref()
+                .is_some_and(|acl| !matches!(acl.as_str(), "private" | "bucket-owner-full-control")),
+        ),
     ])?;
     check_key(&input.key)?;
     let metadata = input.metadata.unwrap_or_default();
@@ -66,7 +78,10 @@ pub async fn put_object(s3: &Arc<S3>, cx: &Cx, request: S3Request<PutObjectInput
             content_type: input.content_type.or_else(|| Some(DEFAULT_TYPE.into())),
             cache_control: input.cache_control,
             content_disposition: input.content_disposition,
-            content_encoding: input.content_encoding.map(|list| without_chunked(&list)).filter(|list| !list.is_empty()),
+            content_encoding: input
+                .content_encoding
+                .map(|list| without_chunked(&list))
+                .filter(|list| !list.is_empty()),
             content_language: input.content_language,
             website_redirect: input.website_redirect_location,
             expires: input.expires.map(|at| time::OffsetDateTime::from(at).unix_timestamp() * 1000),
@@ -131,7 +146,12 @@ impl S3 {
             let id = bucket.row.read().id.clone();
             let _turn = self.lock_key(&id, write.key);
             let key = (id, write.key.to_string());
-            let there = self.platform.store.get(&OBJECTS, bucket.partition, &key).map_err(errors::damaged)?.map(|found| found.value);
+            let there = self
+                .platform
+                .store
+                .get(&OBJECTS, bucket.partition, &key)
+                .map_err(errors::damaged)?
+                .map(|found| found.value);
             check_write(there.as_ref(), if_match, if_none_match)?;
             let mut batch = Batch::new(bucket.partition);
             match write.received {
@@ -143,7 +163,12 @@ impl S3 {
             }
             also(&mut batch)?;
             batch.put(&OBJECTS, &key, &write.object);
-            let happened = Happened { event: write.event, key: write.key, size: Some(write.object.size), etag: Some(&write.object.etag) };
+            let happened = Happened {
+                event: write.event,
+                key: write.key,
+                size: Some(write.object.size),
+                etag: Some(&write.object.etag),
+            };
             let staged = self.notify(cx, bucket, &mut batch, &happened);
             let ticket = self.submit(batch)?;
             staged.into_iter().for_each(|row| row.release(ticket.seq()));
@@ -154,13 +179,24 @@ impl S3 {
     }
 
     /// Removes an object; removing what is not there succeeds.
-    pub async fn remove(&self, cx: &Cx, bucket: &Bucket, name: &str, if_match: Option<&ETagCondition>) -> S3Result<()> {
+    pub async fn remove(
+        &self,
+        cx: &Cx,
+        bucket: &Bucket,
+        name: &str,
+        if_match: Option<&ETagCondition>,
+    ) -> S3Result<()> {
         let ticket = {
             let _gate = bucket.gate.read();
             let id = bucket.row.read().id.clone();
             let _turn = self.lock_key(&id, name);
             let key = (id, name.to_string());
-            let there = self.platform.store.get(&OBJECTS, bucket.partition, &key).map_err(errors::damaged)?.map(|found| found.value);
+            let there = self
+                .platform
+                .store
+                .get(&OBJECTS, bucket.partition, &key)
+                .map_err(errors::damaged)?
+                .map(|found| found.value);
             check_write(there.as_ref(), if_match, None)?;
             let Some(there) = there else { return Ok(()) };
             let mut batch = Batch::new(bucket.partition);
@@ -177,9 +213,16 @@ impl S3 {
     }
 }
 
-pub async fn get_object(s3: &Arc<S3>, _: &Cx, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+pub async fn get_object(
+    s3: &Arc<S3>,
+    _: &Cx,
+    request: S3Request<GetObjectInput>,
+) -> S3Result<S3Response<GetObjectOutput>> {
     let input = request.input;
-    refuse(&[("reading versions of objects", input.version_id.as_ref().is_some_and(|v| v != "null")), ("customer-provided encryption keys", input.sse_customer_algorithm.is_some())])?;
+    refuse(&[
+        ("reading versions of objects", input.version_id.as_ref().is_some_and(|v| v != "null")),
+        ("customer-provided encryption keys", input.sse_customer_algorithm.is_some()),
+    ])?;
     let bucket = s3.bucket(&input.bucket)?;
     let object = s3.find(&bucket, &input.key).await?.ok_or_else(errors::no_such_key)?;
     let conditions = Conditions {
@@ -191,14 +234,17 @@ pub async fn get_object(s3: &Arc<S3>, _: &Cx, request: S3Request<GetObjectInput>
     check_read(&object, &conditions)?;
     let wanted = wanted_range(&object, input.range.as_ref(), input.part_number)?;
     let range = wanted.clone().unwrap_or(0..object.size);
-    let with_checksums = input.checksum_mode.as_ref().is_some_and(|mode| mode.as_str() == "ENABLED") && wanted.is_none();
+    let with_checksums =
+        input.checksum_mode.as_ref().is_some_and(|mode| mode.as_str() == "ENABLED") && wanted.is_none();
     let shown = if with_checksums { object.checksums.clone() } else { Checksums::default() };
     let headers = object.headers.clone();
     let output = GetObjectOutput {
         accept_ranges: Some("bytes".into()),
         body: Some(s3.stream(&object.body, range.clone())),
         content_length: i64::try_from(range.end - range.start).ok(),
-        content_range: wanted.as_ref().map(|r| format!("bytes {}-{}/{}", r.start, r.end.saturating_sub(1), object.size)),
+        content_range: wanted
+            .as_ref()
+            .map(|r| format!("bytes {}-{}/{}", r.start, r.end.saturating_sub(1), object.size)),
         content_type: input.response_content_type.or(headers.content_type),
         cache_control: input.response_cache_control.or(headers.cache_control),
         content_disposition: input.response_content_disposition.or(headers.content_disposition),
@@ -227,7 +273,11 @@ pub async fn get_object(s3: &Arc<S3>, _: &Cx, request: S3Request<GetObjectInput>
     Ok(response)
 }
 
-pub async fn head_object(s3: &Arc<S3>, cx: &Cx, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+pub async fn head_object(
+    s3: &Arc<S3>,
+    cx: &Cx,
+    request: S3Request<HeadObjectInput>,
+) -> S3Result<S3Response<HeadObjectOutput>> {
     let input = request.input.clone();
     let read = GetObjectInput {
         bucket: input.bucket,
@@ -283,19 +333,33 @@ pub async fn head_object(s3: &Arc<S3>, cx: &Cx, request: S3Request<HeadObjectInp
     Ok(answer)
 }
 
-pub async fn delete_object(s3: &Arc<S3>, cx: &Cx, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
+pub async fn delete_object(
+    s3: &Arc<S3>,
+    cx: &Cx,
+    request: S3Request<DeleteObjectInput>,
+) -> S3Result<S3Response<DeleteObjectOutput>> {
     let input = request.input;
-    refuse(&[("deleting versions of objects", input.version_id.as_ref().is_some_and(|v| v != "null")), ("DeleteObject with MFA", input.mfa.is_some())])?;
+    refuse(&[
+        ("deleting versions of objects", input.version_id.as_ref().is_some_and(|v| v != "null")),
+        ("DeleteObject with MFA", input.mfa.is_some()),
+    ])?;
     let bucket = s3.bucket(&input.bucket)?;
     s3.remove(cx, &bucket, &input.key, input.if_match.as_ref()).await?;
     Ok(S3Response::new(DeleteObjectOutput::default()))
 }
 
-pub async fn delete_objects(s3: &Arc<S3>, cx: &Cx, request: S3Request<DeleteObjectsInput>) -> S3Result<S3Response<DeleteObjectsOutput>> {
+pub async fn delete_objects(
+    s3: &Arc<S3>,
+    cx: &Cx,
+    request: S3Request<DeleteObjectsInput>,
+) -> S3Result<S3Response<DeleteObjectsOutput>> {
     let input = request.input;
     let bucket = s3.bucket(&input.bucket)?;
     if input.delete.objects.len() > 1000 || input.delete.objects.is_empty() {
-        return Err(s3_error!(MalformedXML, "The XML you provided was not well-formed or did not validate against our published schema"));
+        return Err(s3_error!(
+            MalformedXML,
+            "The XML you provided was not well-formed or did not validate against our published schema"
+        ));
     }
     let quiet = input.delete.quiet == Some(true);
     let (mut deleted, mut failed) = (Vec::new(), Vec::new());
@@ -324,15 +388,28 @@ pub async fn delete_objects(s3: &Arc<S3>, cx: &Cx, request: S3Request<DeleteObje
 }
 
 /// The bytes asked for, by range or part; `None` for all.
-fn wanted_range(object: &ObjectRow, range: Option<&Range>, part: Option<i32>) -> S3Result<Option<std::ops::Range<u64>>> {
+fn wanted_range(
+    object: &ObjectRow,
+    range: Option<&Range>,
+    part: Option<i32>,
+) -> S3Result<Option<std::ops::Range<u64>>> {
     let unsatisfiable = || s3_error!(InvalidRange, "The requested range is not satisfiable");
     if let Some(number) = part {
         if range.is_some() {
-            return Err(s3_error!(InvalidRequest, "Cannot specify both Range header and partNumber query parameter"));
+            return Err(s3_error!(
+                InvalidRequest,
+                "Cannot specify both Range header and partNumber query parameter"
+            ));
         }
-        let sizes = if object.parts.is_empty() { std::slice::from_ref(&object.size) } else { object.parts.as_slice() };
+        let sizes = if object.parts.is_empty() {
+            std::slice::from_ref(&object.size)
+        } else {
+            object.parts.as_slice()
+        };
         let at = usize::try_from(number).ok().and_then(|n| n.checked_sub(1)).filter(|at| *at < sizes.len());
-        let at = at.ok_or_else(|| errors::custom("InvalidPartNumber", 416, "The requested partnumber is not satisfiable"))?;
+        let at = at.ok_or_else(|| {
+            errors::custom("InvalidPartNumber", 416, "The requested partnumber is not satisfiable")
+        })?;
         let begins: u64 = sizes[..at].iter().sum();
         return Ok(Some(begins..begins + sizes[at]));
     }
@@ -353,7 +430,9 @@ pub fn checksum_type(checksums: &Checksums) -> ChecksumType {
 pub fn timestamp(millis: i64) -> Timestamp {
     // S3 prints whole seconds in headers; listings show milliseconds.
     let nanos = i128::from(millis) * 1_000_000;
-    Timestamp::from(time::OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(time::OffsetDateTime::UNIX_EPOCH))
+    Timestamp::from(
+        time::OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(time::OffsetDateTime::UNIX_EPOCH),
+    )
 }
 
 pub fn refuse(asked: &[(&str, bool)]) -> S3Result<()> {
@@ -369,7 +448,11 @@ pub fn check_key(key: &str) -> S3Result<()> {
 
 pub fn check_metadata(metadata: &Metadata) -> S3Result<()> {
     let size: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if size > MOST_METADATA { Err(s3_error!(MetadataTooLarge, "Your metadata headers exceed the maximum allowed metadata size")) } else { Ok(()) }
+    if size > MOST_METADATA {
+        Err(s3_error!(MetadataTooLarge, "Your metadata headers exceed the maximum allowed metadata size"))
+    } else {
+        Ok(())
+    }
 }
 
 /// `a=1&b=2` of the tagging header: at most ten.
@@ -377,21 +460,36 @@ pub fn parse_tags(header: Option<&str>) -> S3Result<std::collections::BTreeMap<S
     let mut tags = std::collections::BTreeMap::new();
     for pair in header.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let decode = |text: &str| percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8().map(|t| t.into_owned());
+        let decode = |text: &str| {
+            percent_encoding::percent_decode_str(&text.replace('+', " "))
+                .decode_utf8()
+                .map(|t| t.into_owned())
+        };
         let (Ok(name), Ok(value)) = (decode(name), decode(value)) else {
-            return Err(errors::invalid_argument("The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates."));
+            return Err(errors::invalid_argument(
+                "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.",
+            ));
         };
         if tags.insert(name, value).is_some() {
-            return Err(errors::invalid_argument("The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates."));
+            return Err(errors::invalid_argument(
+                "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.",
+            ));
         }
     }
-    if tags.len() > 10 { Err(errors::custom("BadRequest", 400, "Object tags cannot be greater than 10")) } else { Ok(tags) }
+    if tags.len() > 10 {
+        Err(errors::custom("BadRequest", 400, "Object tags cannot be greater than 10"))
+    } else {
+        Ok(tags)
+    }
 }
 
 /// `x-amz-trailer: x-amz-checksum-crc32` announces a checksum that follows the body.
 pub fn trailer_algorithms(headers: &http::HeaderMap) -> Vec<String> {
     let announced = headers.get("x-amz-trailer").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    announced.split(',').filter_map(|name| name.trim().strip_prefix("x-amz-checksum-").map(str::to_uppercase)).collect()
+    announced
+        .split(',')
+        .filter_map(|name| name.trim().strip_prefix("x-amz-checksum-").map(str::to_uppercase))
+        .collect()
 }
 
 /// The checksums that came after the body.
@@ -408,6 +506,10 @@ pub fn with_trailers(mut announced: Checksums, trailers: &tidemill_platform::ser
 
 /// `aws-chunked` says how the body came, not what it is.
 fn without_chunked(encoding: &str) -> String {
-    encoding.split(',').map(str::trim).filter(|part| !part.eq_ignore_ascii_case("aws-chunked")).collect::<Vec<_>>().join(",")
+    encoding
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.eq_ignore_ascii_case("aws-chunked"))
+        .collect::<Vec<_>>()
+        .join(",")
 }
-

@@ -25,7 +25,8 @@ impl ResourceProvider for Resources {
     fn create<'a>(&'a self, cx: &'a Cx, wanted: Wanted<'a>) -> BoxFuture<'a, Result<Provided, Fault>> {
         async move {
             refuse(wanted.properties)?;
-            let name = text(wanted.properties, "BucketName").unwrap_or_else(|| wanted.generated_name.to_lowercase().chars().take(63).collect());
+            let name = text(wanted.properties, "BucketName")
+                .unwrap_or_else(|| wanted.generated_name.to_lowercase().chars().take(63).collect());
             let named = wanted.properties.get("BucketName").is_some();
             if named && self.0.bucket(&name).is_ok() {
                 return Err(Fault::new("AlreadyExists", format!("{name} already exists")));
@@ -42,7 +43,13 @@ impl ResourceProvider for Resources {
         .boxed()
     }
 
-    fn update<'a>(&'a self, cx: &'a Cx, physical_id: &'a str, old: &'a Value, wanted: Wanted<'a>) -> BoxFuture<'a, Result<Updated, Fault>> {
+    fn update<'a>(
+        &'a self,
+        cx: &'a Cx,
+        physical_id: &'a str,
+        old: &'a Value,
+        wanted: Wanted<'a>,
+    ) -> BoxFuture<'a, Result<Updated, Fault>> {
         async move {
             refuse(wanted.properties)?;
             if old.get("BucketName") != wanted.properties.get("BucketName") {
@@ -57,7 +64,13 @@ impl ResourceProvider for Resources {
         .boxed()
     }
 
-    fn delete<'a>(&'a self, _: &'a Cx, _: &'a str, physical_id: &'a str, _: &'a Value) -> BoxFuture<'a, Result<(), Fault>> {
+    fn delete<'a>(
+        &'a self,
+        _: &'a Cx,
+        _: &'a str,
+        physical_id: &'a str,
+        _: &'a Value,
+    ) -> BoxFuture<'a, Result<(), Fault>> {
         async move {
             match self.0.delete_bucket(physical_id).await {
                 Err(error) if error.code().as_str() == "NoSuchBucket" => Ok(()),
@@ -93,12 +106,23 @@ fn notification(cx: &Cx, one: &Value, arn: &str, kind: Kind) -> Result<Notificat
     let events = vec![text(one, "Event").unwrap_or_default()];
     check_events(&events).map_err(fault)?;
     let rules = one.pointer("/Filter/S3Key/Rules").and_then(Value::as_array).into_iter().flatten();
-    let mut made = Notification { id: cx.random().uuid(), target: text(one, arn).unwrap_or_default(), kind, events, prefix: None, suffix: None };
+    let mut made = Notification {
+        id: cx.random().uuid(),
+        target: text(one, arn).unwrap_or_default(),
+        kind,
+        events,
+        prefix: None,
+        suffix: None,
+    };
     for rule in rules {
         match text(rule, "Name").unwrap_or_default().to_lowercase().as_str() {
             "prefix" => made.prefix = text(rule, "Value"),
             "suffix" => made.suffix = text(rule, "Value"),
-            _ => return Err(fault(errors::invalid_argument("filter rule name must be either prefix or suffix"))),
+            _ => {
+                return Err(fault(errors::invalid_argument(
+                    "filter rule name must be either prefix or suffix",
+                )));
+            }
         }
     }
     Ok(made)
@@ -109,13 +133,23 @@ fn refuse(properties: &Value) -> Result<(), Fault> {
     // Harmless defaults that templates often spell out: S3 encrypts with AES256 and blocks public access by itself.
     let default = |name: &str, value: &Value| match name {
         "PublicAccessBlockConfiguration" => true,
-        "OwnershipControls" => value.pointer("/Rules/0/ObjectOwnership").is_some_and(|o| o == "BucketOwnerEnforced"),
-        "BucketEncryption" => value.pointer("/ServerSideEncryptionConfiguration/0/ServerSideEncryptionByDefault/SSEAlgorithm").is_some_and(|a| a == "AES256"),
+        "OwnershipControls" => {
+            value.pointer("/Rules/0/ObjectOwnership").is_some_and(|o| o == "BucketOwnerEnforced")
+        }
+        "BucketEncryption" => value
+            .pointer("/ServerSideEncryptionConfiguration/0/ServerSideEncryptionByDefault/SSEAlgorithm")
+            .is_some_and(|a| a == "AES256"),
         "VersioningConfiguration" => value.get("Status").is_some_and(|s| s == "Suspended"),
         _ => false,
     };
-    let asked = properties.as_object().into_iter().flatten().find(|(name, value)| !known.contains(&name.as_str()) && !default(name, value));
-    asked.map_or(Ok(()), |(name, _)| Err(Fault::not_implemented(format!("the property {name} of AWS::S3::Bucket"))))
+    let asked = properties
+        .as_object()
+        .into_iter()
+        .flatten()
+        .find(|(name, value)| !known.contains(&name.as_str()) && !default(name, value));
+    asked.map_or(Ok(()), |(name, _)| {
+        Err(Fault::not_implemented(format!("the property {name} of AWS::S3::Bucket")))
+    })
 }
 
 fn provided(cx: &Cx, name: &str) -> Provided {
@@ -127,7 +161,10 @@ fn provided(cx: &Cx, name: &str) -> Provided {
         ("DualStackDomainName", format!("{name}.s3.dualstack.{region}.amazonaws.com")),
         ("WebsiteURL", format!("http://{name}.s3-website-{region}.amazonaws.com")),
     ];
-    Provided { physical_id: name.to_string(), attributes: attributes.map(|(k, v)| (k.to_string(), v.into())).into() }
+    Provided {
+        physical_id: name.to_string(),
+        attributes: attributes.map(|(k, v)| (k.to_string(), v.into())).into(),
+    }
 }
 
 fn tags(properties: &Value, of_stack: &BTreeMap<String, String>) -> BTreeMap<String, String> {

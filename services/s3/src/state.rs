@@ -140,7 +140,11 @@ impl S3 {
     /// An object that is there and durable; `None` when there is none.
     pub async fn find(&self, bucket: &Bucket, key: &str) -> S3Result<Option<ObjectRow>> {
         let id = bucket.row.read().id.clone();
-        let found = self.platform.store.get(&OBJECTS, bucket.partition, &(id, key.to_string())).map_err(errors::damaged)?;
+        let found = self
+            .platform
+            .store
+            .get(&OBJECTS, bucket.partition, &(id, key.to_string()))
+            .map_err(errors::damaged)?;
         let Some(found) = found else { return Ok(None) };
         // What is shown must outlive a crash.
         self.platform.store.durable(found.seq).await;

@@ -13,7 +13,11 @@ use crate::{
 /// A session of a caller lasts twelve hours unless asked otherwise.
 const DEFAULT_SESSION_S: i32 = 43_200;
 
-pub async fn get_caller_identity(_: &Sts, cx: &Cx, _: GetCallerIdentityRequest) -> Result<GetCallerIdentityResponse, Fault> {
+pub async fn get_caller_identity(
+    _: &Sts,
+    cx: &Cx,
+    _: GetCallerIdentityRequest,
+) -> Result<GetCallerIdentityResponse, Fault> {
     let principal = &cx.request().principal;
     Ok(GetCallerIdentityResponse {
         user_id: Some(principal.user_id.clone()),
@@ -23,7 +27,11 @@ pub async fn get_caller_identity(_: &Sts, cx: &Cx, _: GetCallerIdentityRequest) 
 }
 
 /// A twelve-digit key is its own account; a key somebody holds is that holder's.
-pub async fn get_access_key_info(_: &Sts, cx: &Cx, input: GetAccessKeyInfoRequest) -> Result<GetAccessKeyInfoResponse, Fault> {
+pub async fn get_access_key_info(
+    _: &Sts,
+    cx: &Cx,
+    input: GetAccessKeyInfoRequest,
+) -> Result<GetAccessKeyInfoResponse, Fault> {
     let key = input.access_key_id;
     let held = cx.platform().doors.identity.get().and_then(|identity| identity.key(&key, None));
     let account = match held {
@@ -34,7 +42,11 @@ pub async fn get_access_key_info(_: &Sts, cx: &Cx, input: GetAccessKeyInfoReques
     Ok(GetAccessKeyInfoResponse { account: Some(account) })
 }
 
-pub async fn get_session_token(_: &Sts, cx: &Cx, input: GetSessionTokenRequest) -> Result<GetSessionTokenResponse, Fault> {
+pub async fn get_session_token(
+    _: &Sts,
+    cx: &Cx,
+    input: GetSessionTokenRequest,
+) -> Result<GetSessionTokenResponse, Fault> {
     if input.serial_number.is_some() || input.token_code.is_some() {
         return Err(Fault::not_implemented("GetSessionToken with a multi-factor device"));
     }

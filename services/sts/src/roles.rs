@@ -14,8 +14,21 @@ const DEFAULT_SESSION_S: i32 = 3600;
 /// narrow what the credentials may do, are refused rather than dropped.
 pub async fn assume_role(_: &Sts, cx: &Cx, input: AssumeRoleRequest) -> Result<AssumeRoleResponse, Fault> {
     refuse_unhonoured(&input)?;
-    let denied = || Fault::new("AccessDenied", format!("User: {} is not authorized to perform: sts:AssumeRole on resource: {}", cx.request().principal.arn, input.role_arn)).with_status(403);
-    let role: Arn = input.role_arn.parse().map_err(|_| Fault::new("ValidationError", format!("{} is invalid", input.role_arn)))?;
+    let denied = || {
+        Fault::new(
+            "AccessDenied",
+            format!(
+                "User: {} is not authorized to perform: sts:AssumeRole on resource: {}",
+                cx.request().principal.arn,
+                input.role_arn
+            ),
+        )
+        .with_status(403)
+    };
+    let role: Arn = input
+        .role_arn
+        .parse()
+        .map_err(|_| Fault::new("ValidationError", format!("{} is invalid", input.role_arn)))?;
     let name = role.resource.rsplit('/').next().unwrap_or_default();
     if !role.resource.starts_with("role/") {
         return Err(Fault::new("ValidationError", format!("{} is invalid", input.role_arn)));

@@ -13,8 +13,12 @@ use crate::{
 pub fn run(options: Doctor, output: Output) -> Result<()> {
     let folder = runtimes_dir();
     if options.install {
-        let Some(folder) = &folder else { bail!("there is no HOME to keep the SDKs under; set XDG_CACHE_HOME") };
-        for interpreter in runtimes::detect(Some(folder)).interpreters.iter().filter(|found| found.sdk.is_none()) {
+        let Some(folder) = &folder else {
+            bail!("there is no HOME to keep the SDKs under; set XDG_CACHE_HOME")
+        };
+        for interpreter in
+            runtimes::detect(Some(folder)).interpreters.iter().filter(|found| found.sdk.is_none())
+        {
             println!("{} for {}", bold("Installing the AWS SDK"), interpreter.runtime);
             runtimes::prepare(&interpreter.runtime, folder, &mut |line| println!("  {}", dim(line)))?;
         }
@@ -31,18 +35,32 @@ pub fn run(options: Doctor, output: Output) -> Result<()> {
     }
     println!("{}", bold("Runtimes"));
     for interpreter in &found.interpreters {
-        let sdk = interpreter.sdk.as_ref().map_or_else(|| paint("33", "no AWS SDK"), |sdk| green(&format!("AWS SDK {sdk}")));
-        println!("  {:<14} {:<10} {}  {}", interpreter.runtime, interpreter.version, sdk, dim(&interpreter.path.display().to_string()));
+        let sdk = interpreter
+            .sdk
+            .as_ref()
+            .map_or_else(|| paint("33", "no AWS SDK"), |sdk| green(&format!("AWS SDK {sdk}")));
+        println!(
+            "  {:<14} {:<10} {}  {}",
+            interpreter.runtime,
+            interpreter.version,
+            sdk,
+            dim(&interpreter.path.display().to_string())
+        );
         for missing in &interpreter.missing {
             println!("    {}", paint("33", missing));
         }
     }
     if found.interpreters.is_empty() {
-        println!("  none found: install python3 (3.9 or later) or Node.js; functions with their own `bootstrap` run without");
+        println!(
+            "  none found: install python3 (3.9 or later) or Node.js; functions with their own `bootstrap` run without"
+        );
     }
     println!("  {:<14} {}", "provided", dim("functions that bring a `bootstrap`"));
     if found.interpreters.iter().any(|interpreter| interpreter.sdk.is_none()) {
-        println!("\nFunctions that import the AWS SDK without packing it need it here: {}", bold("tidemill doctor --install"));
+        println!(
+            "\nFunctions that import the AWS SDK without packing it need it here: {}",
+            bold("tidemill doctor --install")
+        );
     }
     Ok(())
 }

@@ -15,11 +15,15 @@ pub async fn run(client: &Client, options: Invoke, output: Output) -> Result<()>
         None => options.event,
     };
     // Blobs travel as base64 in JSON.
-    let input = json!({ "FunctionName": options.function, "LogType": "Tail", "Payload": base64(event.as_bytes()) });
+    let input =
+        json!({ "FunctionName": options.function, "LogType": "Tail", "Payload": base64(event.as_bytes()) });
     let answer = client.call("lambda", "Invoke", &input).await?;
     let payload = unbase64(answer["Payload"].as_str().unwrap_or_default());
     if output == Output::Json {
-        println!("{}", json!({ "payload": serde_json::from_slice::<Value>(&payload).unwrap_or(Value::Null), "functionError": answer["FunctionError"] }));
+        println!(
+            "{}",
+            json!({ "payload": serde_json::from_slice::<Value>(&payload).unwrap_or(Value::Null), "functionError": answer["FunctionError"] })
+        );
     } else {
         let log = unbase64(answer["LogResult"].as_str().unwrap_or_default());
         eprint!("{}", dim(&String::from_utf8_lossy(&log)));

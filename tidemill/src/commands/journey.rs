@@ -19,8 +19,12 @@ pub async fn run(client: &Client, id: Option<&str>, output: Output) -> Result<()
     }
     match id {
         None if list.is_empty() => println!("No event has travelled yet."),
-        None => list.iter().for_each(|first| println!("{}  {}  {}", dim(&clock(first)), text(first, "trace"), text(first, "detail"))),
-        Some(id) if list.is_empty() => bail!("nothing is known of {id}; `tidemill journey` lists the newest journeys"),
+        None => list.iter().for_each(|first| {
+            println!("{}  {}  {}", dim(&clock(first)), text(first, "trace"), text(first, "detail"))
+        }),
+        Some(id) if list.is_empty() => {
+            bail!("nothing is known of {id}; `tidemill journey` lists the newest journeys")
+        }
         Some(_) => print(&list),
     }
     Ok(())
@@ -38,14 +42,25 @@ pub fn print(steps: &[Value]) {
 fn line(step: &Value) -> String {
     let (source, target) = (short(text(step, "source")), short(text(step, "target")));
     let detail = text(step, "detail");
-    let attempt = step["attempt"].as_u64().filter(|n| *n > 1).map(|n| format!(", attempt {n}")).unwrap_or_default();
-    let took = step["took_us"].as_u64().filter(|n| *n > 0).map(|n| format!(" in {:.1} ms", n as f64 / 1000.0)).unwrap_or_default();
+    let attempt =
+        step["attempt"].as_u64().filter(|n| *n > 1).map(|n| format!(", attempt {n}")).unwrap_or_default();
+    let took = step["took_us"]
+        .as_u64()
+        .filter(|n| *n > 0)
+        .map(|n| format!(" in {:.1} ms", n as f64 / 1000.0))
+        .unwrap_or_default();
     match text(step, "step") {
         "happened" => format!("{}  {}", bold(&source), detail),
         "accepted" => format!("  {} → {}  {}", source, target, dim("handed over")),
-        "delivered" => format!("  {} → {}  {}{took}{attempt} {}", source, target, green("delivered"), dim(detail)),
-        "failed" => format!("  {} → {}  {}{took}{attempt}: {}", source, target, paint("31", "failed"), detail),
-        "dead_lettered" => format!("  {} → {}  {}: {}", source, target, paint("33", "given up, dead-lettered"), detail),
+        "delivered" => {
+            format!("  {} → {}  {}{took}{attempt} {}", source, target, green("delivered"), dim(detail))
+        }
+        "failed" => {
+            format!("  {} → {}  {}{took}{attempt}: {}", source, target, paint("31", "failed"), detail)
+        }
+        "dead_lettered" => {
+            format!("  {} → {}  {}: {}", source, target, paint("33", "given up, dead-lettered"), detail)
+        }
         "dropped" => format!("  {} → {}  {}: {}", source, target, paint("31", "given up"), detail),
         other => format!("  {source} → {target}  {other} {detail}"),
     }
@@ -55,7 +70,15 @@ fn line(step: &Value) -> String {
 fn short(arn: &str) -> String {
     let mut parts = arn.splitn(6, ':').skip(2);
     match (parts.next(), parts.nth(2)) {
-        (Some(service), Some(resource)) => format!("{service} {}", resource.split("/stream/").next().unwrap_or(resource).trim_start_matches("function:").trim_start_matches("table/")),
+        (Some(service), Some(resource)) => format!(
+            "{service} {}",
+            resource
+                .split("/stream/")
+                .next()
+                .unwrap_or(resource)
+                .trim_start_matches("function:")
+                .trim_start_matches("table/")
+        ),
         _ => arn.to_string(),
     }
 }
@@ -65,5 +88,8 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 }
 
 fn clock(step: &Value) -> String {
-    jiff::Timestamp::from_millisecond(step["at"].as_i64().unwrap_or(0)).unwrap_or_default().strftime("%H:%M:%S").to_string()
+    jiff::Timestamp::from_millisecond(step["at"].as_i64().unwrap_or(0))
+        .unwrap_or_default()
+        .strftime("%H:%M:%S")
+        .to_string()
 }

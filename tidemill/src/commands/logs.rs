@@ -15,7 +15,8 @@ use crate::{
 const ASK_EVERY: Duration = Duration::from_millis(250);
 
 pub async fn run(client: &Client, options: Logs, output: Output) -> Result<()> {
-    let group = if options.name.starts_with('/') { options.name } else { format!("/aws/lambda/{}", options.name) };
+    let group =
+        if options.name.starts_with('/') { options.name } else { format!("/aws/lambda/{}", options.name) };
     let mut follower = Follower { group, after: 0, seen: Vec::new() };
     loop {
         for line in follower.next(client).await? {

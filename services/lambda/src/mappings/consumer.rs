@@ -25,7 +25,8 @@ pub struct FunctionConsumer {
 
 impl FunctionConsumer {
     pub fn new(lambda: &Lambda, row: &MappingRow) -> Result<FunctionConsumer, Fault> {
-        let filters = row.filters.iter().map(|text| Pattern::parse(text).map_err(|e| Fault::validation(e.to_string())));
+        let filters =
+            row.filters.iter().map(|text| Pattern::parse(text).map_err(|e| Fault::validation(e.to_string())));
         Ok(FunctionConsumer {
             lambda: lambda.this.clone(),
             function_arn: row.function_arn.clone(),
@@ -42,7 +43,9 @@ impl FunctionConsumer {
             Err(fault) => return Consumed::Failed { reason: fault.to_string() },
         };
         match lambda.run(cx, &named, cx.random().uuid(), batch(records), None).await {
-            Ok((_, ran)) if ran.function_error.is_some() => Consumed::Failed { reason: String::from_utf8_lossy(&ran.payload).into_owned() },
+            Ok((_, ran)) if ran.function_error.is_some() => {
+                Consumed::Failed { reason: String::from_utf8_lossy(&ran.payload).into_owned() }
+            }
             Ok((_, ran)) if self.reports_failures => reported(&ran.payload, records),
             Ok(_) => Consumed::Done,
             Err(fault) if fault.code() == "TooManyRequestsException" => Consumed::Throttled,
@@ -74,7 +77,10 @@ impl Consumer for FunctionConsumer {
             attributes: Default::default(),
             trace: cx.trace().clone(),
         };
-        let taken = to.parse::<Arn>().map_err(|_| Fault::validation("no ARN")).and_then(|arn| lambda.delivery.accept(cx, &arn, event));
+        let taken = to
+            .parse::<Arn>()
+            .map_err(|_| Fault::validation("no ARN"))
+            .and_then(|arn| lambda.delivery.accept(cx, &arn, event));
         taken.map_err(|fault| tracing::warn!(destination = to, %fault, "a failure destination does not take the record")).into_iter().collect()
     }
 }
@@ -97,7 +103,9 @@ fn batch(records: &[Record]) -> Bytes {
 /// What a function that reports failures answered. Lambda takes an empty or null answer, or an empty list, as success;
 /// an identifier that is empty, unknown or missing fails the whole batch.
 fn reported(answer: &[u8], records: &[Record]) -> Consumed {
-    let malformed = || Consumed::Failed { reason: "the answer reports batch item failures that are not in the batch".into() };
+    let malformed = || Consumed::Failed {
+        reason: "the answer reports batch item failures that are not in the batch".into(),
+    };
     let Ok(answer) = serde_json::from_slice::<Value>(answer) else { return Consumed::Done };
     let failures = match answer.get("batchItemFailures") {
         None | Some(Value::Null) => return Consumed::Done,
@@ -107,7 +115,9 @@ fn reported(answer: &[u8], records: &[Record]) -> Consumed {
     let mut first = records.len();
     for failure in failures {
         let id = failure.get("itemIdentifier").and_then(Value::as_str).filter(|id| !id.is_empty());
-        let Some(at) = id.and_then(|id| records.iter().position(|record| record.sequence == id)) else { return malformed() };
+        let Some(at) = id.and_then(|id| records.iter().position(|record| record.sequence == id)) else {
+            return malformed();
+        };
         first = first.min(at);
     }
     match records.get(first) {
@@ -118,7 +128,12 @@ fn reported(answer: &[u8], records: &[Record]) -> Consumed {
 
 /// The document about a batch that was given up. Source: "Retain discarded batches" in the Lambda developer guide.
 fn document(cx: &Cx, function_arn: &str, lost: &GivenUp<'_>) -> Bytes {
-    let time = |millis: i64| jiff::Timestamp::from_millisecond(millis).unwrap_or_default().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
+    let time = |millis: i64| {
+        jiff::Timestamp::from_millisecond(millis)
+            .unwrap_or_default()
+            .strftime("%Y-%m-%dT%H:%M:%S.%3fZ")
+            .to_string()
+    };
     let (first, last) = (lost.records.first(), lost.records.last());
     let service = lost.stream.split(':').nth(2).unwrap_or_default();
     let info = if service == "kinesis" { "KinesisBatchInfo" } else { "DDBStreamBatchInfo" };
@@ -143,7 +158,8 @@ fn document(cx: &Cx, function_arn: &str, lost: &GivenUp<'_>) -> Bytes {
         },
     });
     if !lost.expired {
-        document["responseContext"] = json!({"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"});
+        document["responseContext"] =
+            json!({"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"});
     }
     Bytes::from(document.to_string())
 }

@@ -14,9 +14,10 @@ use tidemill_store::{Batch, Damaged, Partition, Table};
 use crate::{
     Lambda,
     api::{
-        CreateEventSourceMappingRequest, DeleteEventSourceMappingRequest, EventSourceMappingConfiguration, GetEventSourceMappingRequest,
-        InvalidParameterValueException, ListEventSourceMappingsRequest, ListEventSourceMappingsResponse, ResourceConflictException,
-        ResourceNotFoundException, UpdateEventSourceMappingRequest,
+        CreateEventSourceMappingRequest, DeleteEventSourceMappingRequest, EventSourceMappingConfiguration,
+        GetEventSourceMappingRequest, InvalidParameterValueException, ListEventSourceMappingsRequest,
+        ListEventSourceMappingsResponse, ResourceConflictException, ResourceNotFoundException,
+        UpdateEventSourceMappingRequest,
     },
     names::Named,
 };
@@ -89,7 +90,11 @@ fn run(lambda: &Lambda, row: &MappingRow) {
     });
 }
 
-pub async fn create_event_source_mapping(lambda: &Lambda, cx: &Cx, input: CreateEventSourceMappingRequest) -> Result<EventSourceMappingConfiguration, Fault> {
+pub async fn create_event_source_mapping(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: CreateEventSourceMappingRequest,
+) -> Result<EventSourceMappingConfiguration, Fault> {
     let row = settings::fresh(lambda, cx, input)?;
     create(lambda, row).await
 }
@@ -98,7 +103,9 @@ pub async fn create_event_source_mapping(lambda: &Lambda, cx: &Cx, input: Create
 pub async fn create(lambda: &Lambda, row: MappingRow) -> Result<EventSourceMappingConfiguration, Fault> {
     let ticket = {
         let mut mappings = lambda.mappings.lock();
-        let twin = mappings.values().find(|known| known.source_arn == row.source_arn && known.function_arn == row.function_arn);
+        let twin = mappings
+            .values()
+            .find(|known| known.source_arn == row.source_arn && known.function_arn == row.function_arn);
         if let Some(twin) = twin {
             let sentence = format!(
                 "The event source arn (\" {} \") and function (\" {} \") provided mapping already exists. Please update or delete the existing mapping with UUID {}",
@@ -125,28 +132,51 @@ fn function_name(arn: &str) -> &str {
     arn.split(':').nth(6).unwrap_or(arn)
 }
 
-pub async fn get_event_source_mapping(lambda: &Lambda, _: &Cx, input: GetEventSourceMappingRequest) -> Result<EventSourceMappingConfiguration, Fault> {
+pub async fn get_event_source_mapping(
+    lambda: &Lambda,
+    _: &Cx,
+    input: GetEventSourceMappingRequest,
+) -> Result<EventSourceMappingConfiguration, Fault> {
     let mappings = lambda.mappings.lock();
     let row = mappings.get(&input.uuid).ok_or_else(none)?;
     Ok(wire(row, state(row)))
 }
 
-pub async fn list_event_source_mappings(lambda: &Lambda, cx: &Cx, input: ListEventSourceMappingsRequest) -> Result<ListEventSourceMappingsResponse, Fault> {
-    let function = input.function_name.map(|name| Named::read(cx, &name, None)).transpose()?.map(|named| named.qualified_arn());
+pub async fn list_event_source_mappings(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: ListEventSourceMappingsRequest,
+) -> Result<ListEventSourceMappingsResponse, Fault> {
+    let function = input
+        .function_name
+        .map(|name| Named::read(cx, &name, None))
+        .transpose()?
+        .map(|named| named.qualified_arn());
     let rows: Vec<MappingRow> = {
         let mappings = lambda.mappings.lock();
         let mine = mappings.values().filter(|row| row.account == cx.account() && row.region == cx.region());
-        let of_source = mine.filter(|row| input.event_source_arn.as_ref().is_none_or(|arn| *arn == row.source_arn));
-        of_source.filter(|row| function.as_ref().is_none_or(|arn| *arn == row.function_arn)).cloned().collect()
+        let of_source =
+            mine.filter(|row| input.event_source_arn.as_ref().is_none_or(|arn| *arn == row.source_arn));
+        of_source
+            .filter(|row| function.as_ref().is_none_or(|arn| *arn == row.function_arn))
+            .cloned()
+            .collect()
     };
     let limit = usize::try_from(input.max_items.unwrap_or(100).min(100)).unwrap_or(100);
     let page = page(rows, |row| row.uuid.clone(), input.marker.as_deref(), limit);
     let page = page.ok_or_else(|| Fault::from(InvalidParameterValueException::new("Invalid Marker")))?;
     let mappings = page.items.iter().map(|row| wire(row, state(row))).collect();
-    Ok(ListEventSourceMappingsResponse { event_source_mappings: Some(mappings), next_marker: page.next_token })
+    Ok(ListEventSourceMappingsResponse {
+        event_source_mappings: Some(mappings),
+        next_marker: page.next_token,
+    })
 }
 
-pub async fn update_event_source_mapping(lambda: &Lambda, cx: &Cx, input: UpdateEventSourceMappingRequest) -> Result<EventSourceMappingConfiguration, Fault> {
+pub async fn update_event_source_mapping(
+    lambda: &Lambda,
+    cx: &Cx,
+    input: UpdateEventSourceMappingRequest,
+) -> Result<EventSourceMappingConfiguration, Fault> {
     let there = lambda.mappings.lock().get(&input.uuid).cloned().ok_or_else(none)?;
     let row = settings::changed(lambda, cx, &there, input)?;
     replace(lambda, row).await
@@ -160,14 +190,22 @@ pub async fn replace(lambda: &Lambda, row: MappingRow) -> Result<EventSourceMapp
         batch.put(&MAPPINGS, &row.uuid, &row);
         let ticket = lambda.platform.submit(batch)?;
         *there = row.clone();
-        if row.enabled { run(lambda, &row) } else { lambda.streams.stop(&row.uuid) }
+        if row.enabled {
+            run(lambda, &row)
+        } else {
+            lambda.streams.stop(&row.uuid)
+        }
         ticket
     };
     ticket.await;
     Ok(wire(&row, if row.enabled { "Updating" } else { "Disabling" }))
 }
 
-pub async fn delete_event_source_mapping(lambda: &Lambda, _: &Cx, input: DeleteEventSourceMappingRequest) -> Result<EventSourceMappingConfiguration, Fault> {
+pub async fn delete_event_source_mapping(
+    lambda: &Lambda,
+    _: &Cx,
+    input: DeleteEventSourceMappingRequest,
+) -> Result<EventSourceMappingConfiguration, Fault> {
     let row = delete(lambda, &input.uuid).await?;
     Ok(wire(&row, "Deleting"))
 }

@@ -6,8 +6,9 @@ use tidemill_platform::{Cx, Fault, Timestamp};
 use crate::{
     Lambda,
     api::{
-        CreateEventSourceMappingRequest, DestinationConfig, EventSourceMappingConfiguration, EventSourcePosition, Filter, FilterCriteria,
-        FunctionResponseType, InvalidParameterValueException, OnFailure, UpdateEventSourceMappingRequest,
+        CreateEventSourceMappingRequest, DestinationConfig, EventSourceMappingConfiguration,
+        EventSourcePosition, Filter, FilterCriteria, FunctionResponseType, InvalidParameterValueException,
+        OnFailure, UpdateEventSourceMappingRequest,
     },
     mappings::MappingRow,
     names::Named,
@@ -15,7 +16,12 @@ use crate::{
 
 pub fn fresh(lambda: &Lambda, cx: &Cx, input: CreateEventSourceMappingRequest) -> Result<MappingRow, Fault> {
     refuse(&[
-        ("self-managed and Kafka sources", input.self_managed_event_source.is_some() || input.topics.is_some() || input.amazon_managed_kafka_event_source_config.is_some()),
+        (
+            "self-managed and Kafka sources",
+            input.self_managed_event_source.is_some()
+                || input.topics.is_some()
+                || input.amazon_managed_kafka_event_source_config.is_some(),
+        ),
         ("Queues (Amazon MQ)", input.queues.is_some()),
         ("DocumentDBEventSourceConfig", input.document_db_event_source_config.is_some()),
         ("TumblingWindowInSeconds", input.tumbling_window_in_seconds.is_some_and(|s| s > 0)),
@@ -23,7 +29,10 @@ pub fn fresh(lambda: &Lambda, cx: &Cx, input: CreateEventSourceMappingRequest) -
         ("ProvisionedPollerConfig", input.provisioned_poller_config.is_some()),
         ("Tags of mappings", input.tags.as_ref().is_some_and(|tags| !tags.is_empty())),
         ("ScalingConfig for this source", input.scaling_config.is_some()),
-        ("DestinationConfig.OnSuccess of mappings", input.destination_config.as_ref().is_some_and(|d| d.on_success.is_some())),
+        (
+            "DestinationConfig.OnSuccess of mappings",
+            input.destination_config.as_ref().is_some_and(|d| d.on_success.is_some()),
+        ),
         ("StartingPosition AT_TIMESTAMP", input.starting_position == Some(EventSourcePosition::AtTimestamp)),
     ])?;
     let named = Named::read(cx, &input.function_name, None)?;
@@ -48,7 +57,9 @@ pub fn fresh(lambda: &Lambda, cx: &Cx, input: CreateEventSourceMappingRequest) -
         max_age_s: input.maximum_record_age_in_seconds.unwrap_or(-1),
         bisect: input.bisect_batch_on_function_error.unwrap_or(false),
         on_failure: failure_destination(input.destination_config),
-        reports_failures: input.function_response_types.is_some_and(|types| types.contains(&FunctionResponseType::ReportBatchItemFailures)),
+        reports_failures: input
+            .function_response_types
+            .is_some_and(|types| types.contains(&FunctionResponseType::ReportBatchItemFailures)),
         filters: patterns(input.filter_criteria),
         modified_at: cx.now().millis(),
     };
@@ -56,12 +67,20 @@ pub fn fresh(lambda: &Lambda, cx: &Cx, input: CreateEventSourceMappingRequest) -
     Ok(row)
 }
 
-pub fn changed(lambda: &Lambda, cx: &Cx, there: &MappingRow, input: UpdateEventSourceMappingRequest) -> Result<MappingRow, Fault> {
+pub fn changed(
+    lambda: &Lambda,
+    cx: &Cx,
+    there: &MappingRow,
+    input: UpdateEventSourceMappingRequest,
+) -> Result<MappingRow, Fault> {
     refuse(&[
         ("TumblingWindowInSeconds", input.tumbling_window_in_seconds.is_some_and(|s| s > 0)),
         ("KMSKeyArn", input.kms_key_arn.is_some()),
         ("ScalingConfig for this source", input.scaling_config.is_some()),
-        ("DestinationConfig.OnSuccess of mappings", input.destination_config.as_ref().is_some_and(|d| d.on_success.is_some())),
+        (
+            "DestinationConfig.OnSuccess of mappings",
+            input.destination_config.as_ref().is_some_and(|d| d.on_success.is_some()),
+        ),
     ])?;
     let function_arn = match input.function_name {
         Some(name) => Named::read(cx, &name, None)?.qualified_arn(),
@@ -76,9 +95,19 @@ pub fn changed(lambda: &Lambda, cx: &Cx, there: &MappingRow, input: UpdateEventS
         retries: input.maximum_retry_attempts.unwrap_or(there.retries),
         max_age_s: input.maximum_record_age_in_seconds.unwrap_or(there.max_age_s),
         bisect: input.bisect_batch_on_function_error.unwrap_or(there.bisect),
-        on_failure: if input.destination_config.is_some() { failure_destination(input.destination_config) } else { there.on_failure.clone() },
-        reports_failures: input.function_response_types.map_or(there.reports_failures, |types| types.contains(&FunctionResponseType::ReportBatchItemFailures)),
-        filters: if input.filter_criteria.is_some() { patterns(input.filter_criteria) } else { there.filters.clone() },
+        on_failure: if input.destination_config.is_some() {
+            failure_destination(input.destination_config)
+        } else {
+            there.on_failure.clone()
+        },
+        reports_failures: input.function_response_types.map_or(there.reports_failures, |types| {
+            types.contains(&FunctionResponseType::ReportBatchItemFailures)
+        }),
+        filters: if input.filter_criteria.is_some() {
+            patterns(input.filter_criteria)
+        } else {
+            there.filters.clone()
+        },
         modified_at: cx.now().millis(),
         ..there.clone()
     };
@@ -92,10 +121,15 @@ fn check(lambda: &Lambda, cx: &Cx, row: &MappingRow) -> Result<(), Fault> {
         return Err(named.not_found());
     }
     if let Some(source) = lambda.streams.source_of(&row.source_arn) {
-        source.shards(&row.source_arn).map_err(|_| Fault::from(invalid(&format!("Stream not found: {}", row.source_arn))))?;
+        source
+            .shards(&row.source_arn)
+            .map_err(|_| Fault::from(invalid(&format!("Stream not found: {}", row.source_arn))))?;
     }
     if row.batch_size > 10 && row.window_s == 0 && row.source_arn.contains(":sqs:") {
-        return Err(invalid("Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10").into());
+        return Err(invalid(
+            "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10",
+        )
+        .into());
     }
     if row.max_age_s != -1 && row.max_age_s < 60 {
         return Err(invalid("MaximumRecordAgeInSeconds must be either -1 or between 60 and 604800.").into());
@@ -117,7 +151,12 @@ fn failure_destination(config: Option<DestinationConfig>) -> Option<String> {
 }
 
 fn patterns(criteria: Option<FilterCriteria>) -> Vec<String> {
-    criteria.and_then(|criteria| criteria.filters).unwrap_or_default().into_iter().filter_map(|filter| filter.pattern).collect()
+    criteria
+        .and_then(|criteria| criteria.filters)
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|filter| filter.pattern)
+        .collect()
 }
 
 pub fn wire(row: &MappingRow, state: &str) -> EventSourceMappingConfiguration {
@@ -141,8 +180,15 @@ pub fn wire(row: &MappingRow, state: &str) -> EventSourceMappingConfiguration {
         bisect_batch_on_function_error: Some(row.bisect),
         maximum_retry_attempts: Some(row.retries),
         tumbling_window_in_seconds: Some(0),
-        function_response_types: Some(if row.reports_failures { vec![FunctionResponseType::ReportBatchItemFailures] } else { Vec::new() }),
-        event_source_mapping_arn: Some(format!("arn:aws:lambda:{}:{}:event-source-mapping:{}", row.region, row.account, row.uuid)),
+        function_response_types: Some(if row.reports_failures {
+            vec![FunctionResponseType::ReportBatchItemFailures]
+        } else {
+            Vec::new()
+        }),
+        event_source_mapping_arn: Some(format!(
+            "arn:aws:lambda:{}:{}:event-source-mapping:{}",
+            row.region, row.account, row.uuid
+        )),
         ..EventSourceMappingConfiguration::default()
     }
 }
