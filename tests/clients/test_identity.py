@@ -19,8 +19,8 @@ def test_a_role_lives_and_is_assumed(server, name):
     assert iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"] == json.loads(TRUST)
     with refused("EntityAlreadyExists", 409):
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)
-    given = server.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="s")
-    assert given["AssumedRoleUser"]["Arn"] == f"arn:aws:sts::000000000000:assumed-role/{name}/s"
+    given = server.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="loader")
+    assert given["AssumedRoleUser"]["Arn"] == f"arn:aws:sts::000000000000:assumed-role/{name}/loader"
     iam.delete_role(RoleName=name)
     with refused("NoSuchEntity", 404):
         iam.get_role(RoleName=name)

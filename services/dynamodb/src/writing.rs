@@ -121,9 +121,11 @@ impl DynamoDb {
         }
         match &new {
             Some(item) => {
-                drop(batch.put_in(write.table.partition, &ROWS, &place, &Bytes::from(encoding::encode(item))))
+                batch.put_in(write.table.partition, &ROWS, &place, &Bytes::from(encoding::encode(item)));
             }
-            None if old.is_some() => drop(batch.delete_in(write.table.partition, &ROWS, &place)),
+            None if old.is_some() => {
+                batch.delete_in(write.table.partition, &ROWS, &place);
+            }
             None => {}
         }
         let mut used = Used {
