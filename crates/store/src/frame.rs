@@ -1,7 +1,8 @@
 //! Frames: how a batch stands in the log. Effects, not commands, so that replay never depends on the code's version.
 //!
-//! `length u32 | crc32c u32 | version u8 | epoch u32 | sequence u64 | effects`, all little-endian; length and checksum
-//! are of what follows them. An effect is `partition u8 | table u16 | key length u32 | value length u32 + 1, or 0 to
+//! `length u32 | crc32c u32 | version u8 | epoch u32 | sequence u64 | synced u64 | effects`, all little-endian; length and checksum
+//! are of what follows them. `synced` is the last sequence that was durable when the frame was made: it tells a write that a
+//! crash tore from damage to what was acknowledged. An effect is `partition u8 | table u16 | key length u32 | value length u32 + 1, or 0 to
 //! delete | key | value`.
 
 use bytes::Bytes;
@@ -9,8 +10,8 @@ use bytes::Bytes;
 const VERSION: u8 = 1;
 /// Length and checksum.
 pub const HEAD: usize = 8;
-/// Version, epoch and sequence.
-const BODY_HEAD: usize = 13;
+/// Version, epoch, sequence and what was synced.
+const BODY_HEAD: usize = 21;
 /// The epoch of a log with one writer.
 const EPOCH: u32 = 0;
 
@@ -28,6 +29,7 @@ pub struct Change {
 pub enum Read {
     Frame {
         seq: u64,
+        synced: u64,
         changes: Vec<Change>,
         size: usize,
     },
@@ -37,11 +39,12 @@ pub enum Read {
     Torn,
 }
 
-pub fn encode(seq: u64, changes: &[Change]) -> Vec<u8> {
+pub fn encode(seq: u64, synced: u64, changes: &[Change]) -> Vec<u8> {
     let mut out = vec![0; HEAD];
     out.push(VERSION);
     out.extend_from_slice(&EPOCH.to_le_bytes());
     out.extend_from_slice(&seq.to_le_bytes());
+    out.extend_from_slice(&synced.to_le_bytes());
     for change in changes {
         out.push(change.partition);
         out.extend_from_slice(&change.table.to_le_bytes());
@@ -71,10 +74,10 @@ pub fn read(bytes: &[u8]) -> Read {
     if crc32c::crc32c(body) != sum || body[0] != VERSION {
         return Read::Torn;
     }
-    let mut seq = [0; 8];
-    seq.copy_from_slice(&body[5..BODY_HEAD]);
+    let number = |at: usize| body[at..].first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    let (seq, synced) = (number(5), number(13));
     match changes(&body[BODY_HEAD..]) {
-        Some(changes) => Read::Frame { seq: u64::from_le_bytes(seq), changes, size: HEAD + length },
+        Some(changes) => Read::Frame { seq, synced, changes, size: HEAD + length },
         None => Read::Torn,
     }
 }
@@ -114,9 +117,9 @@ mod tests {
         #[test]
         fn frames_come_back(seq in any::<u64>(), keys in proptest::collection::vec((any::<u8>(), any::<u16>(), any::<Vec<u8>>(), any::<Option<Vec<u8>>>()), 0..5)) {
             let changes: Vec<Change> = keys.into_iter().map(|(partition, table, key, value)| Change { partition, table, key, value: value.map(Bytes::from) }).collect();
-            let bytes = encode(seq, &changes);
+            let bytes = encode(seq, 7, &changes);
             let size = bytes.len();
-            prop_assert_eq!(read(&bytes), Read::Frame { seq, changes, size });
+            prop_assert_eq!(read(&bytes), Read::Frame { seq, synced: 7, changes, size });
             for cut in 1..size {
                 let mut torn = bytes[..cut].to_vec();
                 torn.resize(size + 16, 0);

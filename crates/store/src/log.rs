@@ -95,7 +95,7 @@ impl Log {
         };
         loop {
             match frame::read(&bytes[at..]) {
-                Read::Frame { seq, changes, size } => {
+                Read::Frame { seq, changes, size, .. } => {
                     if last != 0 && seq != last + 1 {
                         return Err(damaged(at, "frames are missing"));
                     }
@@ -103,11 +103,10 @@ impl Log {
                     last = seq;
                     at += size;
                 }
-                Read::End if bytes[at..].iter().any(|byte| *byte != 0) => {
-                    return Err(damaged(at, "frames follow a gap"));
-                }
-                Read::End => break,
-                Read::Torn if newest && !follows(&bytes[at + 1..], last) => break,
+                Read::End if bytes[at..].iter().all(|byte| *byte == 0) => break,
+                // A crash may persist a write's later blocks without its first: nothing of it was acknowledged.
+                Read::End | Read::Torn if newest && !acknowledged(&bytes[at + 1..], last) => break,
+                Read::End => return Err(damaged(at, "frames follow a gap")),
                 Read::Torn => return Err(damaged(at, "a frame is not what was written")),
             }
         }
@@ -171,11 +170,11 @@ impl Log {
     }
 }
 
-/// Whether a whole frame that comes after `last` stands anywhere in these bytes: then what precedes it was not torn by a
-/// crash but damaged.
-fn follows(bytes: &[u8], last: u64) -> bool {
+/// Whether a later frame says that what stood here was synced: then it was not torn by a crash but damaged.
+fn acknowledged(bytes: &[u8], last: u64) -> bool {
     (0..bytes.len()).any(|at| {
-        // Most of a preallocated segment is zeros, which begin no frame.
-        bytes[at] != 0 && matches!(frame::read(&bytes[at..]), Read::Frame { seq, .. } if seq > last)
+        // Most of a preallocated segment is zeros, which begin few frames.
+        let begins = bytes[at..].iter().take(4).any(|byte| *byte != 0);
+        begins && matches!(frame::read(&bytes[at..]), Read::Frame { seq, synced, .. } if seq > last && synced > last)
     })
 }

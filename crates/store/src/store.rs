@@ -129,7 +129,7 @@ impl Store {
         let (changes, fresh) = inner.numbered(batch)?;
         let seq = writing.next;
         if let Some(log) = &mut writing.log {
-            let bytes = frame::encode(seq, &changes);
+            let bytes = frame::encode(seq, inner.progress.durable(), &changes);
             let place = log.take(seq, bytes.len() as u64).map_err(|error| {
                 tracing::warn!(%error, "the log has no room");
                 Refused::DiskFull

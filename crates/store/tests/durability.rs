@@ -104,6 +104,35 @@ async fn damage_before_the_end_is_refused_with_its_place() {
     assert!(matches!(&refused, OpenError::Damaged { place, .. } if place.ends_with("byte 0")), "{refused}");
 }
 
+#[tokio::test]
+async fn a_write_of_which_only_later_blocks_arrived_is_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    put(&store, 1, "one").await;
+    let whole = store.stats().log_bytes as usize;
+    // Two frames of one write: neither was acknowledged before the other was made.
+    let tickets: Vec<_> = [2_u64, 3]
+        .map(|key| {
+            let mut batch = Batch::new(PARTITION);
+            batch.put(&ROWS, &key, &"unacknowledged".to_string());
+            store.submit(batch).unwrap()
+        })
+        .into();
+    for ticket in tickets {
+        ticket.await;
+    }
+    let segment = last_segment(folder.path());
+    std::mem::forget(store);
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[whole..whole + 30].fill(0);
+    let copy = tempfile::tempdir().unwrap();
+    fs::create_dir(copy.path().join("log")).unwrap();
+    fs::copy(folder.path().join("FORMAT"), copy.path().join("FORMAT")).unwrap();
+    fs::write(copy.path().join("log").join(segment.file_name().unwrap()), bytes).unwrap();
+    let store = open(copy.path());
+    assert_eq!((get(&store, 1).as_deref(), get(&store, 2), get(&store, 3)), (Some("one"), None, None));
+}
+
 #[test]
 fn strangers_and_second_processes_are_refused() {
     let folder = tempfile::tempdir().unwrap();
