@@ -340,11 +340,11 @@ function unhandledRejection(reason, promise) {
 
 // ---- beginning -------------------------------------------------------------------------------------------------------------------
 
-/** Loads what functions most often load, while nobody waits. It is found again by its path; a packed SDK has another path and wins. */
-function preload() {
+/** Loads what functions most often load, in a process nobody waits for. It is found again by its path; a packed SDK has another path and wins. */
+function preload(near) {
   for (const name of PRELOADED) {
     try {
-      require(require.resolve(name, { paths: ['/var', process.env.TIDEMILL_SDK_PARENT ?? '/var'] }));
+      require(require.resolve(name, { paths: [near] }));
     } catch {
       return;
     }
@@ -376,5 +376,5 @@ async function begin({ header: start }) {
   }
 }
 
-preload();
+if (process.env.TIDEMILL_AHEAD) preload(process.env.TIDEMILL_AHEAD);
 nextFrame(begin);

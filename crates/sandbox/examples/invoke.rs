@@ -139,7 +139,7 @@ async fn first(executor: &Executor, dir: &Path, runtime: &str) -> Result<(), tid
 /// Lets the background make its runtimes ready, as it would between real invocations.
 async fn settle(executor: &Executor) {
     let _ = executor;
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
 }
 
 fn show(outcome: &Outcome) {

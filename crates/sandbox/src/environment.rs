@@ -18,6 +18,8 @@ pub struct Places {
     pub endpoint: String,
     /// `host:port` of the X-Ray daemon, if there is one.
     pub xray: Option<String>,
+    /// A prepared SDK for Node.js that lies where only `NODE_PATH` finds it.
+    pub node_sdk: Option<String>,
     /// A folder for temporary files where `/tmp` is not the function's own.
     pub tmp: Option<String>,
 }
@@ -116,6 +118,7 @@ fn language_defaults(function: &FunctionSpec, places: &Places) -> Vec<(&'static 
             places.runtime.clone(),
             places.task.clone(),
         ]);
+        parts.extend(places.node_sdk.clone());
         return vec![("NODE_PATH", parts.join(":"))];
     }
     Vec::new()

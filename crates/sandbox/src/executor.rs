@@ -164,10 +164,11 @@ impl Executor {
         let ended = inner.pool.lock().take_all();
         drop(ended);
         inner.runtimes.lock().clear();
-        inner.factory.close().await;
+        inner.factory.close();
         if let Some(mut gone) = inner.gone.lock().await.take() {
-            let _ = tokio::time::timeout(Duration::from_secs(3), gone.recv()).await;
+            let _ = tokio::time::timeout(Duration::from_secs(10), gone.recv()).await;
         }
+        inner.factory.replace_spawner().await;
         inner.factory.machine.hierarchy.remove();
     }
 }
@@ -307,9 +308,8 @@ impl Inner {
             && function.env.keys().any(|name| name.starts_with("NODE_") || name.starts_with("LD_"));
         if special {
             // Node.js reads these when it starts, so it is started for this function.
-            let mut env: Vec<(String, String)> =
+            let env: Vec<(String, String)> =
                 function.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-            env.push(("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()));
             return self.factory.make(plan, None, Some(&env), false).await;
         }
         loop {

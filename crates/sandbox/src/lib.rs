@@ -2,7 +2,7 @@
 //!
 //! Plain data in, plain data out: a [`FunctionSpec`] and an [`Invocation`] go in, an [`Outcome`] comes back and log lines go to a
 //! [`LogSink`]. Nothing here knows a Lambda resource, a store or a request; the caller resolves those. Begin at `executor.rs`, then
-//! `sandbox.rs` (one live sandbox) and `spawner.rs` (the small process that makes them).
+//! `sandbox.rs` (one live sandbox) and `spawner/` (the small process that makes them).
 
 mod async_fd;
 mod body;

@@ -374,6 +374,7 @@ fn places(
             runtime_api,
             endpoint: format!("http://127.0.0.1:{}", endpoint.port()),
             xray: factory.machine.xray.then(|| "127.0.0.1:2000".into()),
+            node_sdk: None,
             tmp: None,
         };
     }
@@ -387,6 +388,7 @@ fn places(
         runtime_api,
         endpoint: format!("http://{host}:{}", endpoint.port()),
         xray: None,
+        node_sdk: plan.sdk_path.clone(),
         tmp: tmp.map(shown),
     }
 }

@@ -1,7 +1,7 @@
 //! A runtime that waits for a function: a cell with a started interpreter in it, ready to be told what to run.
 
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -85,10 +85,9 @@ impl Factory {
         }
     }
 
-    /// No new sandboxes from here on; the spawner ends.
-    pub async fn close(&self) {
+    /// No new sandboxes from here on.
+    pub fn close(&self) {
         self.alive.lock().take();
-        self.replace_spawner().await;
     }
 
     fn alive(&self) -> Result<mpsc::Sender<()>, SandboxError> {
@@ -152,7 +151,7 @@ impl Factory {
         match plan.family {
             Family::Provided => self.provided(body, log, ends).await,
             Family::Python => self.python(zygote, body, log, ends, uid, ahead).await,
-            Family::Node => self.node(plan, node_env, body, log, ends).await,
+            Family::Node => self.node(plan, node_env, ahead, body, log, ends).await,
         }
     }
 
@@ -245,21 +244,19 @@ impl Factory {
         &self,
         plan: &Plan,
         env: Option<&[(String, String)]>,
+        ahead: bool,
         mut body: Body,
         log: LogReader,
         ends: Ends,
     ) -> Result<Waiting, SandboxError> {
         let failed = |error: std::io::Error| SandboxError::Launch { step: "node", reason: error.to_string() };
         let (channel, channel_end) = Channel::pair().map_err(failed)?;
-        let env = env.map_or_else(
-            || {
-                vec![
-                    ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned()),
-                    ("TZ".to_owned(), ":UTC".to_owned()),
-                ]
-            },
-            <[_]>::to_vec,
-        );
+        let mut env = env.map(<[_]>::to_vec).unwrap_or_default();
+        env.push(("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned()));
+        env.push(("TZ".to_owned(), ":UTC".to_owned()));
+        if ahead && let Some(near) = plan.sdk_path.as_deref().and_then(|sdk| Path::new(sdk).parent()) {
+            env.push(("TIDEMILL_AHEAD".to_owned(), near.display().to_string()));
+        }
         let args = vec![format!("{}/bootstrap.cjs", plan.runtime_root)];
         let program = Program { path: plan.program.clone(), args, env, cwd: "/".into() };
         self.exec(&mut body, Some(ends), program, Some(&channel_end)).await?;

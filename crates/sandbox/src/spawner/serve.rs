@@ -21,6 +21,8 @@ pub fn run() -> i32 {
     let _ = nix::unistd::setsid();
     // SAFETY: default dispositions only; no handler code runs. Ignoring SIGCHLD lets the kernel reap cells and zygotes.
     let _ = unsafe { signal(Signal::SIGCHLD, SigHandler::SigIgn) };
+    // So are the forks of a zygote that ended before them: a sandbox is not gone until they are collected.
+    let _ = super::confine::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
     match serve() {
         Ok(()) => 0,
         Err(error) => {
