@@ -15,7 +15,7 @@ use tidemill_platform::{Arn, Cx, Fault, Platform, Timers, Timestamp};
 use tidemill_store::{Batch, Damaged, Partition, Seq, Table};
 
 use crate::{
-    Attempt, Event, Fate, Handover, Outcome, Removal, Route, Step, Target,
+    Attempt, Event, Fate, Handover, Outcome, Removal, Route, Step, Taken, Target,
     lane::{Lanes, Pending},
     ledger::Ledger,
     policy,
@@ -45,11 +45,11 @@ struct Inner {
 /// A row in a batch that has not been submitted yet. Dropping it forgets nothing but the row's place in memory: if the
 /// batch is refused, nothing happened.
 #[must_use = "release it when the batch is submitted"]
-pub struct Staged {
-    delivery: Delivery,
-    id: u64,
-    partition: Partition,
-    handover: Handover,
+pub struct Staged(Stage);
+
+enum Stage {
+    Row { delivery: Delivery, id: u64, partition: Partition, handover: Handover },
+    Taken(Box<dyn Taken>),
 }
 
 impl Delivery {
@@ -108,17 +108,38 @@ impl Delivery {
         &self.0.ledger
     }
 
-    /// Sends an event to whatever `target` names: the row in which it is taken goes into `batch`.
+    /// Sends an event to whatever `target` names: the rows in which it arrives, or is handed over, go into `batch`.
     pub fn deliver(&self, cx: &Cx, batch: &mut Batch, target: &Arn, event: Event) -> Result<Staged, Fault> {
-        let handover = self.accept(cx, target, event)?;
-        Ok(self.stage(batch, handover))
+        let taker = self.taker(target)?;
+        let Some(taken) = taker.take(cx, target, &event, batch)? else {
+            return Ok(self.stage(batch, taker.accept(cx, target, event)?));
+        };
+        self.0.ledger.record(
+            batch,
+            &Fate {
+                at: cx.now().millis(),
+                event: event.id,
+                trace: event.trace.root,
+                source: event.source,
+                target: target.to_string(),
+                via: event.via,
+                step: Step::Delivered,
+                detail: String::new(),
+                attempt: 1,
+                took_us: 0,
+            },
+        );
+        Ok(Staged(Stage::Taken(taken)))
     }
 
     /// The row in which `target` would take an event, for those who stage it themselves.
     pub fn accept(&self, cx: &Cx, target: &Arn, event: Event) -> Result<Handover, Fault> {
+        self.taker(target)?.accept(cx, target, event)
+    }
+
+    fn taker(&self, target: &Arn) -> Result<Arc<dyn Target>, Fault> {
         let taker = self.0.targets.read().get(&target.service).cloned();
-        let taker = taker.ok_or_else(|| Fault::not_implemented(format!("delivery to {}", target.service)))?;
-        taker.accept(cx, target, event)
+        taker.ok_or_else(|| Fault::not_implemented(format!("delivery to {}", target.service)))
     }
 
     /// Whether a service takes events at all.
@@ -132,7 +153,7 @@ impl Delivery {
         let id = self.fresh_id();
         batch.put_in(partition, &PENDING, &id, &handover);
         self.record(batch, &handover, Step::Accepted, String::new(), 0, 0);
-        Staged { delivery: self.clone(), id, partition, handover }
+        Staged(Stage::Row { delivery: self.clone(), id, partition, handover })
     }
 
     fn fresh_id(&self) -> u64 {
@@ -374,6 +395,9 @@ impl Staged {
     /// Lets the row be attempted as soon as the sequence of its batch is durable. To be called right after the batch was
     /// submitted, with no `await` in between: the caller of a handler may go away at any of those.
     pub fn release(self, seq: Seq) {
-        self.delivery.schedule(self.id, self.partition, seq, self.handover);
+        match self.0 {
+            Stage::Row { delivery, id, partition, handover } => delivery.schedule(id, partition, seq, handover),
+            Stage::Taken(taken) => taken.submitted(seq),
+        }
     }
 }

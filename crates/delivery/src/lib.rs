@@ -18,4 +18,4 @@ pub use engine::{Delivery, Staged};
 pub use handover::{Event, Handover};
 pub use ledger::{Fate, Step};
 pub use policy::Policy;
-pub use route::{Attempt, Lane, Outcome, Removal, Route, Target};
+pub use route::{Attempt, Lane, Outcome, Removal, Route, Taken, Target};

@@ -11,6 +11,25 @@ pub trait Target: Send + Sync {
     /// The row in which the resource takes the event, with the resource's own policy. Faults are the sender's to
     /// handle: the resource does not exist, may not be used or does not take such events.
     fn accept(&self, cx: &Cx, target: &Arn, event: Event) -> Result<Handover, Fault>;
+
+    /// Takes the event right away, in rows of its own that it puts into the sender's batch (with `put_in`): then the
+    /// sender's acknowledgement covers the arrival, and no hand-over is needed. `None`, as by default: the event has to
+    /// be handed over. A target that keeps an order must not do this, for batches of several senders overtake each other.
+    fn take(
+        &self,
+        _cx: &Cx,
+        _target: &Arn,
+        _event: &Event,
+        _batch: &mut Batch,
+    ) -> Result<Option<Box<dyn Taken>>, Fault> {
+        Ok(None)
+    }
+}
+
+/// What a target took in a sender's batch. Dropped when the batch is refused: then nothing happened.
+pub trait Taken: Send {
+    /// The batch was submitted with this sequence; once that is durable, others may see what was taken.
+    fn submitted(self: Box<Self>, seq: Seq);
 }
 
 /// One kind of hop; registered under the name that its rows carry.
