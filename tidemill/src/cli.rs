@@ -1,5 +1,7 @@
 //! What can be asked of `tidemill` on the command line.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// An event-driven serverless platform in one binary that speaks the AWS APIs.
@@ -32,8 +34,14 @@ pub enum Output {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Start the platform, deploy an application on it and follow its logs.
+    Up(Up),
     /// Start the platform and wait.
     Serve(Serve),
+    /// Build an application and deploy it on the running platform.
+    Deploy(Deploy),
+    /// Delete an application's stack.
+    Delete(Delete),
     /// Invoke a function.
     Invoke(Invoke),
     /// Print a function's or log group's lines.
@@ -75,6 +83,59 @@ pub struct Serve {
     /// The account of requests that name none.
     #[arg(long, default_value = "000000000000")]
     pub account: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Up {
+    /// The application's folder, or its template.
+    #[arg(default_value = ".")]
+    pub app: PathBuf,
+
+    /// Run the application's demonstration, show what happened, and exit.
+    #[arg(long)]
+    pub demo: bool,
+
+    /// The stack's name; the folder's by default.
+    #[arg(long)]
+    pub stack: Option<String>,
+
+    /// A value for a parameter of the template.
+    #[arg(short, long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub parameters: Vec<(String, String)>,
+
+    #[command(flatten)]
+    pub serve: Serve,
+}
+
+#[derive(Debug, Args)]
+pub struct Deploy {
+    /// The application's folder, or its template.
+    #[arg(default_value = ".")]
+    pub app: PathBuf,
+
+    /// The stack's name; the folder's by default.
+    #[arg(long)]
+    pub stack: Option<String>,
+
+    /// A value for a parameter of the template.
+    #[arg(short, long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub parameters: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// The application's folder, or its template.
+    #[arg(default_value = ".")]
+    pub app: PathBuf,
+
+    /// The stack's name, instead of the folder's.
+    #[arg(long)]
+    pub stack: Option<String>,
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_string(), value.to_string()))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

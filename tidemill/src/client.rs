@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
     client::legacy::{Client as Http, connect::HttpConnector},
@@ -55,10 +55,29 @@ impl Client {
     }
 
     pub async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Value> {
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.endpoint))
-            .header(header::CONTENT_TYPE, "application/json");
+        let headers = [("content-type", "application/json".to_string())];
+        let (status, body) = self.raw(method, path, &headers, body).await?;
+        let value: Value = serde_json::from_slice(&body)
+            .with_context(|| format!("{} answered what is no JSON ({status})", self.endpoint))?;
+        if status == StatusCode::OK {
+            return Ok(value);
+        }
+        let text = |name: &str| value[name].as_str().unwrap_or_default().to_string();
+        bail!(Refused { code: text("code"), message: text("message") })
+    }
+
+    /// A request as it is, and the answer's status and body.
+    pub async fn raw(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, String)],
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes)> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.endpoint));
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
         let request = request
             .body(Full::new(body))
             .with_context(|| format!("{} is no address of a platform", self.endpoint))?;
@@ -70,13 +89,6 @@ impl Client {
             )
         })?;
         let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        let value: Value = serde_json::from_slice(&body)
-            .with_context(|| format!("{} answered what is no JSON ({status})", self.endpoint))?;
-        if status == StatusCode::OK {
-            return Ok(value);
-        }
-        let text = |name: &str| value[name].as_str().unwrap_or_default().to_string();
-        bail!(Refused { code: text("code"), message: text("message") })
+        Ok((status, response.into_body().collect().await?.to_bytes()))
     }
 }

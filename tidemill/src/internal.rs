@@ -67,12 +67,9 @@ async fn answer(platform: &Arc<Platform>, cx: Cx, request: Request<HttpBody>) ->
         (Method::PUT, ["object", bucket, ..]) => {
             let key = path.splitn(3, '/').nth(2).unwrap_or_default().to_string();
             let body = body(request, 300 << 20).await?;
-            platform
-                .doors
-                .objects
-                .ask("S3")?
-                .put(&cx, bucket, &key, body, "application/octet-stream")
-                .await?;
+            let objects = platform.doors.objects.ask("S3")?;
+            objects.make_bucket(&cx, bucket).await?;
+            objects.put(&cx, bucket, &key, body, "application/octet-stream").await?;
             Ok(json!({}))
         }
         (Method::POST, ["call", service, operation]) => {

@@ -1,6 +1,7 @@
 //! The `tidemill` binary. `cli` says what can be asked, `serve` starts the platform, each other command is a module
 //! under `commands` and talks to a running platform through `client`.
 
+mod app;
 mod cli;
 mod client;
 mod commands;

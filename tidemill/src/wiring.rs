@@ -47,7 +47,9 @@ pub fn open(options: &cli::Serve, address: SocketAddr, store: Store, scratch: &P
     let iam = tidemill_iam::service(&platform)?;
     let (lambda_service, lambda) = tidemill_lambda::service(&platform, parts)?;
     let (dynamodb, dynamodb_streams) = tidemill_dynamodb::services(&platform, &delivery, &streams)?;
+    let (stacks, cloudformation) = tidemill_cloudformation::service(&platform)?;
     let tables = [
+        stacks,
         tidemill_sts::service(),
         iam,
         tidemill_logs::service(&platform)?,
@@ -73,6 +75,7 @@ pub fn open(options: &cli::Serve, address: SocketAddr, store: Store, scratch: &P
 
     delivery.start()?;
     lambda.start();
+    cloudformation.start();
     Ok(Running { platform, gateway, lambda })
 }
 

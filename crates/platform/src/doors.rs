@@ -115,6 +115,9 @@ pub trait Objects: Send + Sync {
         body: Bytes,
         content_type: &'a str,
     ) -> BoxFuture<'a, Result<(), Fault>>;
+
+    /// Makes a bucket in the caller's region unless the caller has it.
+    fn make_bucket<'a>(&'a self, cx: &'a Cx, bucket: &'a str) -> BoxFuture<'a, Result<(), Fault>>;
 }
 
 /// Short-lived credentials of a role.

@@ -69,4 +69,14 @@ impl Objects for S3 {
         }
         .boxed()
     }
+
+    fn make_bucket<'a>(&'a self, cx: &'a Cx, bucket: &'a str) -> BoxFuture<'a, Result<(), Fault>> {
+        async move {
+            match self.create_bucket(cx, bucket, cx.region().to_string(), Default::default()).await {
+                Err(error) if error.code().as_str() == "BucketAlreadyOwnedByYou" => Ok(()),
+                other => other.map_err(|error| errors::to_fault(&error)),
+            }
+        }
+        .boxed()
+    }
 }

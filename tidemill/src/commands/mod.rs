@@ -1,10 +1,13 @@
 //! The commands, one a module.
 
 mod clock;
+mod demo;
+mod deploy;
 mod doctor;
 mod invoke;
 mod journey;
 mod logs;
+mod up;
 
 use anyhow::Result;
 use clap::CommandFactory;
@@ -18,6 +21,9 @@ use crate::{
 pub async fn run(cli: Cli) -> Result<()> {
     let client = Client::new(&cli.endpoint);
     match cli.command {
+        Command::Up(options) => up::run(options, cli.output).await,
+        Command::Deploy(options) => deploy::deploy(&client, options, cli.output).await,
+        Command::Delete(options) => deploy::remove(&client, options, cli.output).await,
         Command::Serve(options) => serve::run(options).await,
         Command::Invoke(options) => invoke::run(&client, options, cli.output).await,
         Command::Logs(options) => logs::run(&client, options, cli.output).await,
