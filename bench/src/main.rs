@@ -1,0 +1,106 @@
+//! The load generator: closed loop, keep-alive connections, signed requests, every answer checked.
+//!
+//! `load` runs a workload over several connections, `http` is one connection, `server` starts the platform under test;
+//! each suite is a module under `suites`. Client and server share the machine, so a figure says what both do.
+
+mod http;
+mod load;
+mod report;
+mod server;
+mod suites;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+
+#[derive(Debug, Parser)]
+#[command(name = "tidemill-bench", about = "Measures a platform that speaks the AWS APIs", version)]
+pub struct Options {
+    /// What to measure.
+    #[arg(required = true, value_enum)]
+    suites: Vec<Suite>,
+
+    /// Measure what already runs here, instead of starting `--binary`.
+    #[arg(long)]
+    endpoint: Option<String>,
+
+    /// The platform to start, with a data folder of its own that is removed afterwards.
+    #[arg(long, default_value = "target/release/tidemill")]
+    binary: PathBuf,
+
+    /// Where that folder is made; it decides which disk is measured.
+    #[arg(long, default_value = "target")]
+    data: PathBuf,
+
+    /// How long each measurement takes, in seconds.
+    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
+    seconds: f64,
+
+    /// Connections at the same time, each in turn.
+    #[arg(long, value_delimiter = ',', default_value = "1,16")]
+    connections: Vec<usize>,
+
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Suite {
+    /// PutItem, GetItem.
+    Dynamodb,
+    /// 1 KiB and 1 MiB objects, put and got.
+    S3,
+    /// From exec to the first answer.
+    Start,
+    /// Memory and CPU of a platform that does nothing.
+    Idle,
+    /// Warm and cold invocations of Python functions.
+    Lambda,
+    /// A file to a row through two functions.
+    Pipeline,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Table,
+    Json,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "a number of seconds")?;
+    if (0.1..=600.0).contains(&value) { Ok(value) } else { Err("between 0.1 and 600".into()) }
+}
+
+impl Options {
+    fn duration(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let mut report = report::Report::new(options.output);
+    for suite in &options.suites {
+        match suite {
+            Suite::Dynamodb => suites::dynamodb::run(options, &mut report)?,
+            Suite::S3 => suites::s3::run(options, &mut report)?,
+            Suite::Start => suites::start::run(options, &mut report)?,
+            Suite::Idle => suites::idle::run(options, &mut report)?,
+            Suite::Lambda => suites::lambda::run(options, &mut report)?,
+            Suite::Pipeline => suites::pipeline::run(options, &mut report)?,
+        }
+    }
+    report.finish();
+    Ok(())
+}

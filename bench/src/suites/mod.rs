@@ -1,0 +1,8 @@
+//! What is measured, a suite a module.
+
+pub mod dynamodb;
+pub mod idle;
+pub mod lambda;
+pub mod pipeline;
+pub mod s3;
+pub mod start;
