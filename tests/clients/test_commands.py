@@ -1,0 +1,80 @@
+"""The `tidemill` command as people and programs use it."""
+
+import json
+import os
+import subprocess
+
+from conftest import BINARY, ROOT
+
+EXAMPLE = ROOT / "examples" / "sales-pipeline"
+
+
+def tidemill(*arguments, server=None, code=0):
+    environment = {**os.environ, "NO_COLOR": "1"}
+    if server:
+        environment["AWS_ENDPOINT_URL"] = server.endpoint
+    done = subprocess.run([BINARY, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=180)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + (done.stderr if code else "")
+
+
+def test_the_demonstration_shows_hops_and_row():
+    text = tidemill("up", "--demo", EXAMPLE)
+    assert "ObjectCreated:Put in/sale.json" in text and "cold start" in text and "median" in text
+    assert "region       north" in text and "sales        21" in text
+    answer = json.loads(tidemill("--output", "json", "up", "--demo", EXAMPLE))
+    assert answer["row"]["sales"] == {"N": "21"} and answer["warm_p50_ms"] > 0
+    steps = [step["step"] for step in answer["journey"]]
+    assert steps.count("delivered") == 2 and steps[0] == "happened"
+
+
+def test_an_application_is_deployed_invoked_and_deleted(server, tmp_path):
+    folder = tmp_path / "greeter"
+    (folder / "src").mkdir(parents=True)
+    (folder / "src" / "app.py").write_text("def handler(event, context):\n    print('greeting')\n    return 'hello ' + event['name']\n")
+    template = folder / "template.yaml"
+    template.write_text("""
+Transform: AWS::Serverless-2016-10-31
+Parameters: {Memory: {Type: Number, Default: 128}}
+Resources:
+  Greet:
+    Type: AWS::Serverless::Function
+    Properties: {FunctionName: greeter-greet, CodeUri: src/, Handler: app.handler, Runtime: python3.11, MemorySize: !Ref Memory}
+Outputs:
+  Name: {Value: !Ref Greet}
+""")
+    first = json.loads(tidemill("--output", "json", "deploy", folder, "-p", "Memory=192", server=server))
+    assert first["stack"] == "greeter" and first["outputs"] == {"Name": "greeter-greet"} and first["changed"]
+    assert server.client("lambda").get_function_configuration(FunctionName="greeter-greet")["MemorySize"] == 192
+    again = json.loads(tidemill("--output", "json", "deploy", folder, "-p", "Memory=192", server=server))
+    assert not again["changed"]
+    assert '"hello you"' in tidemill("invoke", "greeter-greet", '{"name": "you"}', server=server)
+    (folder / "src" / "app.py").write_text("def handler(event, context):\n    return 'bye ' + event['name']\n")
+    assert json.loads(tidemill("--output", "json", "deploy", folder, "-p", "Memory=192", server=server))["changed"]
+    assert '"bye you"' in tidemill("invoke", "greeter-greet", '{"name": "you"}', server=server)
+    assert "greeting" in tidemill("logs", "greeter-greet", server=server)
+    assert "deleted" in tidemill("delete", folder, server=server)
+    assert "no stack greeter" in tidemill("delete", folder, server=server, code=1)
+
+
+def test_mistakes_say_what_to_do(server, tmp_path):
+    assert "has no template" in tidemill("deploy", tmp_path, server=server, code=1)
+    (tmp_path / "template.yaml").write_text("Resources: [")
+    assert "not well-formed" in tidemill("deploy", tmp_path, server=server, code=1)
+    (tmp_path / "template.yaml").write_text("Resources: {A: {Type: 'AWS::No::Such'}}")
+    assert "Unrecognized resource types: [AWS::No::Such]" in tidemill("deploy", tmp_path, server=server, code=1)
+    assert "tidemill serve" in tidemill("--endpoint", "http://127.0.0.1:1", "journey", code=1)
+    assert "loopback" in tidemill("serve", "--listen", "0.0.0.0:0", "--data", ":memory:", code=1)
+
+
+def test_doctor_and_completions():
+    found = json.loads(tidemill("--output", "json", "doctor"))["interpreters"]
+    assert any(one["runtime"].startswith("python3") for one in found)
+    assert "_tidemill" in tidemill("completions", "bash")
+
+
+def test_journeys_are_found_by_id(server, name):
+    s3 = server.client("s3")
+    s3.create_bucket(Bucket=name)
+    assert "nothing is known of nonsense" in tidemill("journey", "nonsense", server=server, code=1)
+    assert isinstance(json.loads(tidemill("--output", "json", "journey", server=server)), list)

@@ -1,0 +1,64 @@
+"""What the contracts promise is there, and everything else of a service says that it is not."""
+
+import pytest
+from botocore import UNSIGNED
+from botocore.exceptions import ClientError
+from conftest import ROOT
+
+OPERATIONS = ROOT / "contracts" / "operations"
+SERVICES = sorted(path.stem for path in OPERATIONS.glob("*.txt"))
+
+
+def promised(service):
+    lines = (OPERATIONS / f"{service}.txt").read_text().split("\n")
+    return {line.strip() for line in lines if line.strip() and not line.startswith(("#", "botocore:"))}
+
+
+def model_name(service):
+    line = next(line for line in (OPERATIONS / f"{service}.txt").read_text().split("\n") if line.startswith("botocore:"))
+    return line.split(":")[1].strip().split("/")[0]
+
+
+def values(shape, depth=0):
+    """The least a client sends: required members, with values that pass the model."""
+    kind = shape.type_name
+    if kind == "structure":
+        return {} if depth > 8 else {name: values(shape.members[name], depth + 1) for name in shape.required_members}
+    if kind == "list":
+        return [values(shape.member, depth + 1)] * max(1, shape.metadata.get("min", 0))
+    if kind == "map":
+        return {}
+    if kind in ("integer", "long"):
+        return max(1, int(shape.metadata.get("min", 1)))
+    if kind in ("float", "double"):
+        return 1.0
+    if kind == "boolean":
+        return False
+    if kind == "timestamp":
+        return 1
+    if kind == "blob":
+        return b"x"
+    if shape.enum:
+        return shape.enum[0]
+    return "x" * max(1, int(shape.metadata.get("min", 1)))
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_operations_are_there_or_say_that_they_are_not(server, service):
+    client = server.client(model_name(service))
+    wanted = promised(service)
+    for operation in client.meta.service_model.operation_names:
+        shape = client.meta.service_model.operation_model(operation)
+        if shape.has_event_stream_input or "Invoke" in operation or operation == "StartLiveTail":
+            continue
+        method = next(name for name, api in client.meta.method_to_api_mapping.items() if api == operation)
+        arguments = values(shape.input_shape) if shape.input_shape else {}
+        code = ""
+        try:
+            getattr(client, method)(**arguments)
+        except ClientError as error:
+            code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+        if operation in wanted:
+            assert code != "NotImplemented", f"{operation}: {message}"
+        else:
+            assert code == "NotImplemented" and operation in message, f"{operation}: {code}"
