@@ -34,6 +34,7 @@ impl Server {
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data.path())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("{} cannot be started", options.binary.display()))?;
         let out = child.stdout.take().context("no output")?;

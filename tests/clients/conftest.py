@@ -56,7 +56,7 @@ class Server:
     def cli(self, *arguments):
         """The AWS CLI against this server; gives its output as text."""
         environment = {**os.environ, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
-                       "AWS_DEFAULT_REGION": "us-east-1", "AWS_PAGER": ""}
+                       "AWS_DEFAULT_REGION": "us-east-1", "AWS_PAGER": "", "AWS_ENDPOINT_URL": self.endpoint}
         aws = pathlib.Path(sys.executable).with_name("aws")
         command = [str(aws) if aws.exists() else shutil.which("aws"), "--endpoint-url", self.endpoint, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)

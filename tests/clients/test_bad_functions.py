@@ -2,9 +2,11 @@
 
 import io
 import json
+import subprocess
 import zipfile
 
 import pytest
+from conftest import BINARY
 from support import function, refused, zipped
 
 
@@ -112,6 +114,7 @@ done
 
 
 def test_the_javascript_sdk_is_there(server, name):
+    subprocess.run([BINARY, "doctor", "--install"], check=True, capture_output=True, timeout=300)
     code = "import { S3Client, ListBucketsCommand } from '@aws-sdk/client-s3';\nconst s3 = new S3Client({});\nexport const handler = async () => (await s3.send(new ListBucketsCommand({}))).Buckets.length >= 0;\n"
     function(server, name, zipped(index__mjs=code), runtime="nodejs20.x", handler="index.handler", Timeout=30)
     assert invoke(server, name) == (None, True)

@@ -35,7 +35,8 @@ fn main() -> ExitCode {
 }
 
 fn start_logging(verbose: bool) {
-    let default = if verbose { "info,tidemill=debug" } else { "warn" };
+    // What s3s warns of is what its caller gets to hear anyway.
+    let default = if verbose { "info,tidemill=debug" } else { "warn,s3s=error" };
     let filter =
         tracing_subscriber::EnvFilter::try_from_env("TIDEMILL_LOG").unwrap_or_else(|_| default.into());
     tracing_subscriber::fmt()

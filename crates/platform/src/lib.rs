@@ -11,6 +11,7 @@ pub mod doors;
 pub mod page;
 pub mod provider;
 pub mod random;
+pub mod rider;
 pub mod service;
 pub mod timers;
 pub mod trace;
@@ -83,7 +84,8 @@ impl Platform {
     /// Submits a batch; a refusal (no space left, shutting down) becomes the fault that the caller gets.
     ///
     /// The ticket is to be awaited outside of any lock; everything between deciding and submitting happens inside one.
-    pub fn submit(&self, batch: tidemill_store::Batch) -> Result<tidemill_store::Ticket, Fault> {
+    pub fn submit(&self, mut batch: tidemill_store::Batch) -> Result<tidemill_store::Ticket, Fault> {
+        rider::board(&mut batch);
         self.store.submit(batch).map_err(|refused| {
             Fault::new("ServiceUnavailable", format!("The write was refused and nothing changed: {refused}"))
                 .with_status(503)

@@ -8,6 +8,7 @@ use tidemill_cfn_template::Policy;
 use tidemill_platform::{
     Cx, Fault,
     provider::{Provided, Updated, Wanted},
+    rider,
 };
 
 use crate::{
@@ -126,11 +127,10 @@ impl CloudFormation {
             None => generated_name(cx, &row.name, &name),
         };
         self.note(cx, stack, next.clone(), "CREATE_IN_PROGRESS", None).await?;
-        let mut made = self.provide(cx, stack, &row, &next).await;
-        if made.is_err() && is_resumed {
-            self.take_away(cx, &next.resource_type, &next.generated_name, &next.properties).await.ok();
-            made = self.provide(cx, stack, &row, &next).await;
+        if is_resumed && stack.was_made(&self.platform, &name) {
+            self.take_away_likely(cx, &next).await;
         }
+        let made = self.provide(cx, stack, &row, &next).await;
         match made {
             Ok(provided) => {
                 next.physical_id = Some(provided.physical_id);
@@ -227,7 +227,17 @@ impl CloudFormation {
         let provider =
             self.platform.doors.provider(&next.resource_type).ok_or_else(|| missing(&next.resource_type))?;
         let tags = stack.look(|state| state.current.tags.clone());
-        provider.create(cx, wanted(row, next, &tags)).await
+        let making = provider.create(cx, wanted(row, next, &tags));
+        rider::with(stack.note_made(&next.logical_id), making).await
+    }
+
+    /// Takes away what an earlier process made without the stack knowing what it is called.
+    pub(crate) async fn take_away_likely(&self, cx: &Cx, row: &ResourceRow) {
+        for id in row.likely_ids() {
+            if let Err(fault) = self.take_away(cx, &row.resource_type, &id, &row.properties).await {
+                tracing::warn!(resource = row.logical_id, %fault, "what an interrupted creation left is not deleted");
+            }
+        }
     }
 
     pub(crate) async fn revise(

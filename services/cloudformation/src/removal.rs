@@ -102,9 +102,9 @@ impl CloudFormation {
         status("DELETE_IN_PROGRESS", None).await?;
         let gone = match &row.physical_id {
             Some(id) => self.take_away(cx, &row.resource_type, id, &row.properties).await,
-            // Nobody knows how far its making got.
-            None if row.status == "CREATE_IN_PROGRESS" => {
-                self.take_away(cx, &row.resource_type, &row.generated_name, &row.properties).await.or(Ok(()))
+            None if stack.was_made(&self.platform, name) => {
+                self.take_away_likely(cx, row).await;
+                Ok(())
             }
             None => Ok(()),
         };

@@ -25,6 +25,9 @@ const EVENTS: Table<(String, u64), EventRow> = Table::new("cloudformation.event"
 /// (stack id, change set id) → change set.
 const CHANGE_SETS: Table<(String, String), ChangeSetRow> = Table::new("cloudformation.change_set");
 
+/// (stack id, logical id) → the resource was made, though its stack may not know yet. Written with the resource itself.
+const MADE: Table<(String, String), bool> = Table::new("cloudformation.made");
+
 /// Events kept of one stack.
 const MOST_EVENTS: usize = 2000;
 
@@ -389,6 +392,9 @@ impl Draft {
                 Some(row) => batch.put(&RESOURCES, &key(&name), row),
                 None => batch.delete(&RESOURCES, &key(&name)),
             };
+            if self.state.resources.get(&name).is_none_or(|row| !row.status.ends_with("_IN_PROGRESS")) {
+                batch.delete(&MADE, &key(&name));
+            }
         }
         if self.definitions || self.all {
             batch.put(&DEFINITIONS, &key("current"), &self.state.current);
@@ -456,12 +462,34 @@ impl Stack {
         Ok(answer)
     }
 
+    /// What notes, in the batch in which a resource is made, that it was.
+    pub fn note_made(&self, logical_id: &str) -> impl FnOnce(&mut Batch) + Send + 'static {
+        let key = (self.id.clone(), logical_id.to_string());
+        move |batch| {
+            batch.put_in(Partition::of(&key.0), &MADE, &key, &true);
+        }
+    }
+
+    /// Whether a resource was made by a process that ended before the stack knew.
+    pub fn was_made(&self, platform: &Platform, logical_id: &str) -> bool {
+        let key = (self.id.clone(), logical_id.to_string());
+        matches!(platform.store.get(&MADE, Partition::of(&self.id), &key), Ok(Some(_)))
+    }
+
     pub fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.state.lock())
     }
 }
 
 impl ResourceRow {
+    /// What the resource may be called when nobody was told: the name it was given, or the one the template says.
+    pub fn likely_ids(&self) -> Vec<String> {
+        let own = self.resource_type.rsplit("::").next().unwrap_or_default();
+        let named = [format!("{own}Name"), "Name".to_string()];
+        let named = named.iter().filter_map(|key| self.properties.get(key)?.as_str().map(String::from));
+        named.chain([self.generated_name.clone()]).collect()
+    }
+
     pub fn event(&self, cx: &Cx, token: Option<String>) -> EventRow {
         EventRow {
             id: format!("{}-{}-{}", self.logical_id, self.status, cx.random().uuid()),

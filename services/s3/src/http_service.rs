@@ -100,8 +100,28 @@ async fn complete_error(response: Response<HttpBody>, resource: &str, cx: &Cx) -
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     // Code and message are taken over as they were escaped.
-    let document = document(code, message.unwrap_or_default(), resource, cx);
+    let message = message.filter(|text| !text.is_empty()).unwrap_or_else(|| sentence(code));
+    let document = document(code, message, resource, cx);
     Response::from_parts(parts, full(Bytes::from(document)))
+}
+
+/// S3's sentences for what `s3s` refuses with a code alone.
+fn sentence(code: &str) -> &'static str {
+    match code {
+        "InvalidBucketName" => "The specified bucket is not valid.",
+        "KeyTooLongError" => "Your key is too long",
+        "InvalidURI" => "Couldn't parse the specified URI.",
+        "MalformedXML" => {
+            "The XML you provided was not well-formed or did not validate against our published schema"
+        }
+        "MethodNotAllowed" => "The specified method is not allowed against this resource.",
+        "InvalidArgument" => "Invalid Argument",
+        "InvalidRequest" => "Invalid Request",
+        "EntityTooLarge" => "Your proposed upload exceeds the maximum allowed size",
+        "MissingContentLength" => "You must provide the Content-Length HTTP header.",
+        "NotImplemented" => "A header you provided implies functionality that is not implemented",
+        _ => "",
+    }
 }
 
 fn between<'a>(text: &'a str, open: &str, close: &str) -> Option<&'a str> {
