@@ -47,9 +47,11 @@ pub fn open(options: &cli::Serve, address: SocketAddr, store: Store, scratch: &P
     let iam = tidemill_iam::service(&platform)?;
     let (lambda_service, lambda) = tidemill_lambda::service(&platform, parts)?;
     let (dynamodb, dynamodb_streams) = tidemill_dynamodb::services(&platform, &delivery, &streams)?;
+    let (queues, sqs) = tidemill_sqs::service(&platform, &delivery)?;
     let (stacks, cloudformation) = tidemill_cloudformation::service(&platform)?;
     let tables = [
         stacks,
+        queues,
         tidemill_sts::service(),
         iam,
         tidemill_logs::service(&platform)?,
@@ -68,6 +70,7 @@ pub fn open(options: &cli::Serve, address: SocketAddr, store: Store, scratch: &P
     }
     let gateway = gateway
         .http_service("s3", s3)
+        .http_service("lambda-url", tidemill_lambda::function_urls(&lambda))
         .body_limit("lambda", 70 << 20)
         .internal("/_tidemill/", Access::Signed, Arc::new(internal::Internal::new(platform.clone())))
         .build();
@@ -75,6 +78,7 @@ pub fn open(options: &cli::Serve, address: SocketAddr, store: Store, scratch: &P
 
     delivery.start()?;
     lambda.start();
+    sqs.start();
     cloudformation.start();
     Ok(Running { platform, gateway, lambda })
 }

@@ -29,7 +29,7 @@ fn table(types: &Types, name: &str, shape: &ShapeInfo) -> String {
     fields.extend(shape.min.map(|n| format!("min: Some({n:?}f64)")));
     fields.extend(shape.max.map(|n| format!("max: Some({n:?}f64)")));
     fields.extend(shape.pattern.as_ref().map(|p| format!("pattern: Some({p:?})")));
-    if !shape.values.is_empty() {
+    if !shape.values.is_empty() && !shape.open {
         fields.push(format!("values: &{:?}", shape.values));
     }
     for (on, field) in

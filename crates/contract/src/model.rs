@@ -97,6 +97,9 @@ pub struct ShapeInfo {
     pub pattern: Option<String>,
     #[serde(default, rename = "enum", skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
+    /// Values outside of `enum` reach the service, which has its own sentence for them (patches only).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub open: bool,
     #[serde(default, skip_serializing_if = "is_false")]
     pub flattened: bool,
     #[serde(default, skip_serializing_if = "is_false")]
