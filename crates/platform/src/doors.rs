@@ -24,6 +24,8 @@ pub struct Doors {
     pub objects: Door<dyn Objects>,
     /// IAM and STS: who holds a key, and credentials for a role.
     pub identity: Door<dyn Identity>,
+    /// SQS: queues that mappings and pipes read.
+    pub queues: Door<dyn Queues>,
     providers: RwLock<HashMap<&'static str, Arc<dyn ResourceProvider>>>,
     services: RwLock<HashMap<&'static str, Arc<Service>>>,
 }
@@ -118,6 +120,58 @@ pub trait Objects: Send + Sync {
 
     /// Makes a bucket in the caller's region unless the caller has it.
     fn make_bucket<'a>(&'a self, cx: &'a Cx, bucket: &'a str) -> BoxFuture<'a, Result<(), Fault>>;
+}
+
+/// What a reader has to know of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueDescription {
+    pub is_fifo: bool,
+    /// How long a received message is nobody else's, in seconds.
+    pub visibility_s: i64,
+}
+
+/// A message as it was received.
+#[derive(Debug, Clone)]
+pub struct QueueMessage {
+    pub message_id: String,
+    pub receipt_handle: String,
+    pub body: String,
+    /// `SentTimestamp`, `ApproximateReceiveCount` and so on.
+    pub attributes: std::collections::BTreeMap<String, String>,
+    pub message_attributes: std::collections::BTreeMap<String, QueueAttribute>,
+    pub md5_of_body: String,
+    pub md5_of_message_attributes: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct QueueAttribute {
+    pub data_type: String,
+    pub string_value: Option<String>,
+    /// In base64.
+    pub binary_value: Option<String>,
+}
+
+/// Reading queues from inside.
+pub trait Queues: Send + Sync {
+    /// `None` when there is no such queue.
+    fn describe(&self, arn: &str) -> Option<QueueDescription>;
+
+    /// Up to `most` messages; waits for the first until `wait` has passed. Nothing also when the queue goes away.
+    fn receive<'a>(
+        &'a self,
+        cx: &'a Cx,
+        arn: &'a str,
+        most: usize,
+        wait: std::time::Duration,
+    ) -> BoxFuture<'a, Result<Vec<QueueMessage>, Fault>>;
+
+    /// Deletes what is done with; durable when it answers.
+    fn delete<'a>(
+        &'a self,
+        cx: &'a Cx,
+        arn: &'a str,
+        receipts: &'a [String],
+    ) -> BoxFuture<'a, Result<(), Fault>>;
 }
 
 /// Short-lived credentials of a role.

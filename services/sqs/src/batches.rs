@@ -85,7 +85,7 @@ pub async fn delete_message_batch(
     let queue = sqs.by_url(cx, &input.queue_url)?;
     check_ids(input.entries.iter().map(|entry| entry.id.as_str()), "DeleteMessageBatchRequestEntry")?;
     let receipts: Vec<&str> = input.entries.iter().map(|entry| entry.receipt_handle.as_str()).collect();
-    let (outcomes, ticket) = sqs.delete(cx, &queue, &receipts)?;
+    let (outcomes, ticket) = sqs.delete_received(cx, &queue, &receipts)?;
     if let Some(ticket) = ticket {
         ticket.await;
     }

@@ -8,6 +8,7 @@
 pub mod api;
 mod batches;
 mod digest;
+mod door;
 mod messages;
 mod moves;
 mod permissions;
@@ -35,6 +36,7 @@ pub fn service(platform: &Arc<Platform>, delivery: &Delivery) -> Result<(Service
     let sqs = Sqs::open(platform.clone())?;
     delivery.target("sqs", Arc::new(target::Queues(sqs.clone())));
     delivery.route(target::ROUTE, Arc::new(target::Queues(sqs.clone())));
+    platform.doors.queues.hang(sqs.clone());
     platform.doors.provide(Arc::new(resources::Resources(sqs.clone())));
     Ok((table(sqs.clone()), sqs))
 }

@@ -13,7 +13,7 @@ use crate::{
 
 pub async fn delete_message(sqs: &Sqs, cx: &Cx, input: DeleteMessageRequest) -> Result<Unit, Fault> {
     let queue = sqs.by_url(cx, &input.queue_url)?;
-    let mut outcomes = sqs.delete(cx, &queue, &[input.receipt_handle.as_str()])?;
+    let mut outcomes = sqs.delete_received(cx, &queue, &[input.receipt_handle.as_str()])?;
     if let Some(ticket) = outcomes.1 {
         ticket.await;
     }
@@ -32,7 +32,7 @@ pub async fn change_message_visibility(
 
 impl Sqs {
     /// Deletes messages by their receipts in one batch; what became of each, in order.
-    pub fn delete(
+    pub fn delete_received(
         &self,
         cx: &Cx,
         queue: &Queue,

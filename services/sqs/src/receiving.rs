@@ -40,7 +40,7 @@ pub async fn receive_message(
     let visibility_s = visibility_s.map_or(settings.visibility_s, i64::from);
     let attempt = input.receive_request_attempt_id.filter(|_| queue.is_fifo);
     let most = usize::try_from(most).unwrap_or(1);
-    let received = sqs.receive(cx, &queue, most, visibility_s, wait_s, attempt).await?;
+    let received = sqs.receive_within(cx, &queue, most, visibility_s, wait_s * 1000, attempt).await?;
     let mut names = input.message_system_attribute_names.unwrap_or_default();
     names.extend(input.attribute_names.unwrap_or_default().iter().map(|name| System::from(name.as_str())));
     let wanted = input.message_attribute_names.unwrap_or_default();
@@ -50,17 +50,17 @@ pub async fn receive_message(
 }
 
 impl Sqs {
-    /// Receives up to `most` messages; waits up to `wait_s` seconds for the first.
-    pub async fn receive(
+    /// Receives up to `most` messages; waits up to `wait_ms` milliseconds for the first.
+    pub async fn receive_within(
         &self,
         cx: &Cx,
         queue: &Queue,
         most: usize,
         visibility_s: i64,
-        wait_s: i64,
+        wait_ms: i64,
         attempt: Option<String>,
     ) -> Result<Vec<Received>, Fault> {
-        let ends = Timestamp::from_millis(cx.now().millis() + wait_s * 1000);
+        let ends = Timestamp::from_millis(cx.now().millis().saturating_add(wait_ms));
         loop {
             let arrived = queue.arrived.notified();
             let (received, seen) = self.receive_now(cx, queue, most, visibility_s, attempt.as_deref())?;
