@@ -51,6 +51,8 @@ pub enum Suite {
     Dynamodb,
     /// 1 KiB and 1 MiB objects, put and got.
     S3,
+    /// Messages sent, cycled, and woken for.
+    Sqs,
     /// From exec to the first answer.
     Start,
     /// Memory and CPU of a platform that does nothing.
@@ -95,6 +97,7 @@ fn run(options: &Options) -> Result<()> {
         match suite {
             Suite::Dynamodb => suites::dynamodb::run(options, &mut report)?,
             Suite::S3 => suites::s3::run(options, &mut report)?,
+            Suite::Sqs => suites::sqs::run(options, &mut report)?,
             Suite::Start => suites::start::run(options, &mut report)?,
             Suite::Idle => suites::idle::run(options, &mut report)?,
             Suite::Lambda => suites::lambda::run(options, &mut report)?,

@@ -5,4 +5,5 @@ pub mod idle;
 pub mod lambda;
 pub mod pipeline;
 pub mod s3;
+pub mod sqs;
 pub mod start;

@@ -3,7 +3,7 @@
 use std::{ops::Bound, path::Path};
 
 use bytes::Bytes;
-use redb::{Database, ReadableDatabase, TableDefinition};
+use redb::{Database, Durability, ReadableDatabase, TableDefinition};
 
 use crate::{
     Damaged, OpenError,
@@ -63,10 +63,14 @@ impl Backing {
         Ok(taken)
     }
 
-    /// Writes folded entries, and with the last of them how far the log is folded. Durable when it returns.
+    /// Writes folded entries, and with the last of them how far the log is folded. Only then the file is synced, which makes
+    /// all of them durable: until then the log has them, and its own syncs are not held up.
     pub fn fold(&self, entries: &[(FullKey, Entry)], folded: Option<u64>) -> Result<(), String> {
         let mut write = self.0.begin_write().map_err(|e| e.to_string())?;
-        write.set_quick_repair(true);
+        match folded {
+            Some(_) => write.set_quick_repair(true),
+            None => write.set_durability(Durability::None).map_err(|e| e.to_string())?,
+        }
         {
             let mut rows = write.open_table(ROWS).map_err(|e| e.to_string())?;
             for (key, entry) in entries {
