@@ -48,10 +48,12 @@ pub fn open(options: &cli::Serve, address: SocketAddr, store: Store, scratch: &P
     let (lambda_service, lambda) = tidemill_lambda::service(&platform, parts)?;
     let (dynamodb, dynamodb_streams) = tidemill_dynamodb::services(&platform, &delivery, &streams)?;
     let (queues, sqs) = tidemill_sqs::service(&platform, &delivery)?;
+    let (buses, bridge) = tidemill_events::service(&platform, &delivery)?;
     let (stacks, cloudformation) = tidemill_cloudformation::service(&platform)?;
     let tables = [
         stacks,
         queues,
+        buses,
         tidemill_sts::service(),
         iam,
         tidemill_logs::service(&platform)?,
@@ -71,6 +73,7 @@ pub fn open(options: &cli::Serve, address: SocketAddr, store: Store, scratch: &P
     let gateway = gateway
         .http_service("s3", s3)
         .http_service("lambda-url", tidemill_lambda::function_urls(&lambda))
+        .internal(tidemill_lambda::DOWNLOADS, Access::Open, tidemill_lambda::downloads(&lambda))
         .body_limit("lambda", 70 << 20)
         .internal("/_tidemill/", Access::Signed, Arc::new(internal::Internal::new(platform.clone())))
         .build();
@@ -79,6 +82,7 @@ pub fn open(options: &cli::Serve, address: SocketAddr, store: Store, scratch: &P
     delivery.start()?;
     lambda.start();
     sqs.start();
+    bridge.start();
     cloudformation.start();
     Ok(Running { platform, gateway, lambda })
 }

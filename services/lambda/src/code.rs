@@ -76,6 +76,30 @@ pub fn sha256(zip: &[u8]) -> String {
     Sha256::digest(zip).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// What a checked zip says it unpacks to, in bytes.
+pub fn unpacked_size(zip: &[u8]) -> u64 {
+    let Ok(mut archive) = ZipArchive::new(Cursor::new(zip)) else { return 0 };
+    let size = |archive: &mut ZipArchive<_>, at| archive.by_index_raw(at).map_or(0, |entry| entry.size());
+    (0..archive.len()).map(|at| size(&mut archive, at)).fold(0, u64::saturating_add)
+}
+
+/// Code and layers together must fit where a function runs.
+pub fn check_together(code: u64, layers: &[crate::layers::Use]) -> Result<(), Fault> {
+    let total = layers.iter().map(|layer| layer.unpacked_size).fold(code, u64::saturating_add);
+    if layers.is_empty() || total <= MOST_UNPACKED {
+        return Ok(());
+    }
+    let sentence = format!(
+        "Function code combined with layers exceeds the maximum allowed size of {MOST_UNPACKED} bytes. The actual size is {total} bytes."
+    );
+    Err(InvalidParameterValueException::new(sentence).into())
+}
+
+/// Where callers fetch a zip from.
+pub fn location(cx: &Cx, sha256: &str) -> String {
+    format!("{}{}{sha256}", cx.base_url(), crate::downloads::PREFIX)
+}
+
 /// Refuses what cannot be unpacked: no zip, paths that lead out, more than Lambda takes.
 pub fn check(zip: &[u8]) -> Result<(), Fault> {
     let mut archive = ZipArchive::new(Cursor::new(zip)).map_err(|_| no_zip())?;

@@ -46,6 +46,7 @@ pub struct Wanted {
     pub tracing: Option<String>,
     pub architecture: Option<String>,
     pub logging: Option<api::LoggingConfig>,
+    pub layers: Option<Vec<crate::layers::Use>>,
 }
 
 /// A configuration before anything was asked.
@@ -72,6 +73,7 @@ pub fn apply(cx: &Cx, there: &Configuration, wanted: Wanted) -> Result<Configura
     next.tmp_mb = wanted.tmp_mb.unwrap_or(next.tmp_mb);
     next.environment = wanted.environment.unwrap_or(next.environment);
     next.architecture = wanted.architecture.unwrap_or(next.architecture);
+    next.layers = wanted.layers.unwrap_or(next.layers);
     if let Some(arn) = wanted.dead_letter_arn {
         next.dead_letter_arn = (!arn.is_empty()).then_some(arn);
     }
@@ -137,6 +139,7 @@ fn check(cx: &Cx, next: &Configuration) -> Result<(), Fault> {
             next.architecture
         )));
     }
+    crate::code::check_together(next.unpacked_size, &next.layers)?;
     check_role(cx, &next.role)
 }
 
@@ -183,6 +186,7 @@ pub fn wire(
             .map(|arn| api::DeadLetterConfig { target_arn: Some(arn) }),
         environment: (!c.environment.is_empty())
             .then(|| api::EnvironmentResponse { variables: Some(c.environment.clone()), error: None }),
+        layers: (!c.layers.is_empty()).then(|| c.layers.iter().map(layer).collect()),
         tracing_config: Some(api::TracingConfigResponse {
             mode: Some(if c.traced { "Active" } else { "PassThrough" }.into()),
         }),
@@ -210,6 +214,10 @@ pub fn wire(
     }
 }
 
+fn layer(used: &crate::layers::Use) -> api::Layer {
+    api::Layer { arn: Some(used.arn.clone()), code_size: Some(used.code_size), ..api::Layer::default() }
+}
+
 pub fn log_group(row: &FunctionRow, configuration: &Configuration) -> String {
     configuration.log_group.clone().unwrap_or_else(|| format!("/aws/lambda/{}", row.name))
 }
@@ -221,7 +229,7 @@ fn runtime_version_arn(row: &FunctionRow, configuration: &Configuration) -> Stri
 }
 
 /// `2026-11-23T08:05:41.995+0000`
-fn modified(millis: i64) -> String {
+pub fn modified(millis: i64) -> String {
     let at = jiff::Timestamp::from_millisecond(millis).unwrap_or_default();
     at.strftime("%Y-%m-%dT%H:%M:%S.%3f+0000").to_string()
 }

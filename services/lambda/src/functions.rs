@@ -13,6 +13,7 @@ use crate::{
     },
     code::{self, Source},
     configuration::{self, Wanted, apply, wire},
+    layers,
     names::Named,
     state::FunctionRow,
 };
@@ -39,7 +40,6 @@ pub async fn create_function(
                 .is_some_and(|vpc| vpc.subnet_ids.as_ref().is_some_and(|ids| !ids.is_empty())),
         ),
         ("KMSKeyArn", input.kms_key_arn.as_ref().is_some_and(|arn| !arn.is_empty())),
-        ("Layers", input.layers.as_ref().is_some_and(|layers| !layers.is_empty())),
         ("FileSystemConfigs", input.file_system_configs.as_ref().is_some_and(|list| !list.is_empty())),
         ("CodeSigningConfigArn", input.code_signing_config_arn.is_some()),
         (
@@ -86,6 +86,7 @@ pub async fn create_function(
             .and_then(|list| list.into_iter().next())
             .map(|arch| arch.to_string()),
         logging: input.logging_config,
+        layers: Some(layers::wanted(lambda, cx, &input.layers.unwrap_or_default())?),
     };
     let row = new_function(cx, &named, wanted, &zip, input.tags.unwrap_or_default())?;
     lambda.runner.expect(&row.latest.runtime).await?;
@@ -117,6 +118,8 @@ pub fn new_function(
     let mut latest = apply(cx, &configuration::fresh(), wanted)?;
     latest.code_sha256 = code::sha256(zip);
     latest.code_size = i64::try_from(zip.len()).unwrap_or(i64::MAX);
+    latest.unpacked_size = code::unpacked_size(zip);
+    code::check_together(latest.unpacked_size, &latest.layers)?;
     let mut parts = named.arn.split(':').skip(3);
     let (region, account) =
         (parts.next().unwrap_or_default().to_string(), parts.next().unwrap_or_default().to_string());
@@ -133,6 +136,8 @@ pub fn new_function(
         statements: Default::default(),
         invoke_configs: Default::default(),
         tags,
+        urls: Default::default(),
+        runtime_kept: Default::default(),
     })
 }
 
@@ -147,7 +152,7 @@ pub async fn get_function(
         row.resolve(named.qualifier.as_deref(), cx.random()).ok_or_else(|| named.not_found())?;
     let code = FunctionCodeLocation {
         repository_type: Some("S3".into()),
-        location: Some(format!("{}/_tidemill/lambda/code/{}", cx.base_url(), found.code_sha256)),
+        location: Some(code::location(cx, &found.code_sha256)),
         ..FunctionCodeLocation::default()
     };
     Ok(GetFunctionResponse {
@@ -184,13 +189,14 @@ pub async fn list_functions(
     let mut all = Vec::new();
     for row in lambda.list(cx.account(), cx.region()) {
         all.push((
-            format!("{}:", row.name),
+            // Nothing in a name sorts before this separator, so `a` comes before `a-b`.
+            format!("{}\0", row.name),
             strip(wire(&row, "$LATEST", &row.latest, format!("{}:$LATEST", row.arn))),
         ));
         if input.function_version == Some(api::FunctionVersion::All) {
             let versions = row.versions.iter().map(|(number, c)| {
                 (
-                    format!("{}:{number:010}", row.name),
+                    format!("{}\0{number:010}", row.name),
                     strip(wire(&row, &number.to_string(), c, format!("{}:{number}", row.arn))),
                 )
             });
@@ -250,6 +256,8 @@ pub async fn update_function_code(
     let mut next = apply(cx, &row.latest, wanted)?;
     next.code_sha256 = code::sha256(&zip);
     next.code_size = i64::try_from(zip.len()).unwrap_or(i64::MAX);
+    next.unpacked_size = code::unpacked_size(&zip);
+    code::check_together(next.unpacked_size, &next.layers)?;
     if input.dry_run == Some(true) {
         return Ok(wire(&row, "$LATEST", &next, row.arn.clone()));
     }
@@ -281,7 +289,6 @@ pub async fn update_function_configuration(
                 .is_some_and(|vpc| vpc.subnet_ids.as_ref().is_some_and(|ids| !ids.is_empty())),
         ),
         ("KMSKeyArn", input.kms_key_arn.as_ref().is_some_and(|arn| !arn.is_empty())),
-        ("Layers", input.layers.as_ref().is_some_and(|layers| !layers.is_empty())),
         ("FileSystemConfigs", input.file_system_configs.as_ref().is_some_and(|list| !list.is_empty())),
         ("ImageConfig", input.image_config.is_some()),
         (
@@ -309,6 +316,7 @@ pub async fn update_function_configuration(
         tracing: input.tracing_config.and_then(|config| config.mode).map(|mode| mode.to_string()),
         architecture: None,
         logging: input.logging_config,
+        layers: input.layers.map(|arns| layers::wanted(lambda, cx, &arns)).transpose()?,
     };
     let answer = lambda
         .change(&named, None, |row| {
@@ -394,7 +402,7 @@ pub async fn get_account_settings(
         unreserved_concurrent_executions: Some(crate::run::ACCOUNT_CONCURRENCY - reserved),
     };
     let account_usage = api::AccountUsage {
-        total_code_size: Some(sizes.sum()),
+        total_code_size: Some(sizes.sum::<i64>() + lambda.layers.size(cx.account(), cx.region())),
         function_count: Some(functions.len() as i64),
     };
     Ok(GetAccountSettingsResponse { account_limit: Some(account_limit), account_usage: Some(account_usage) })

@@ -1,8 +1,10 @@
-//! AWS Lambda: functions, versions, aliases, permissions, synchronous and asynchronous invocations, event source mappings.
+//! AWS Lambda: functions, versions, aliases, layers, permissions, synchronous and asynchronous invocations, function URLs,
+//! event source mappings.
 //!
-//! `state` keeps the functions; `functions`, `versions`, `aliases`, `permissions`, `concurrency`, `event_invoke`, `tags`
-//! are the API by noun; `run` executes (crate `sandbox` does the work); `asynchronous` is the function as a target of
-//! deliveries; `mappings` read streams. Layers, function URLs, SnapStart and response streaming are not built yet.
+//! `state` keeps the functions; `functions`, `versions`, `aliases`, `permissions`, `concurrency`, `event_invoke`, `tags`,
+//! `layers`, `runtime_management` are the API by noun; `run` executes (crate `sandbox` does the work); `asynchronous` is
+//! the function as a target of deliveries; `urls` puts it behind an HTTP address; `mappings` read streams and queues.
+//! SnapStart, provisioned concurrency and response streaming are not built yet.
 
 mod aliases;
 pub mod api;
@@ -10,16 +12,20 @@ mod asynchronous;
 mod code;
 mod concurrency;
 mod configuration;
+mod downloads;
 mod event_invoke;
 mod functions;
 mod invoke;
+mod layers;
 mod mappings;
 mod names;
 mod permissions;
 mod resources;
 mod run;
+mod runtime_management;
 mod state;
 mod tags;
+mod urls;
 mod versions;
 
 use std::sync::Arc;
@@ -30,6 +36,7 @@ use tidemill_sandbox::{ConnectionHandler, ExecutorConfig};
 use tidemill_store::Damaged;
 
 use api::op;
+pub use downloads::PREFIX as DOWNLOADS;
 pub use state::Lambda;
 
 /// What Lambda needs beside the platform.
@@ -50,6 +57,16 @@ pub fn service(platform: &Arc<Platform>, parts: Parts) -> Result<(Service, Arc<L
     delivery.route(asynchronous::ROUTE, Arc::new(asynchronous::Functions(lambda.clone())));
     platform.doors.provide(Arc::new(resources::Resources(lambda.clone())));
     Ok((table(lambda.clone()), lambda))
+}
+
+/// Function URLs, for the gateway's `lambda-url`.
+pub fn function_urls(lambda: &Arc<Lambda>) -> Arc<dyn tidemill_platform::HttpService> {
+    Arc::new(urls::Http(lambda.clone()))
+}
+
+/// Uploaded code, for the gateway's internal path [`DOWNLOADS`].
+pub fn downloads(lambda: &Arc<Lambda>) -> Arc<dyn tidemill_platform::HttpService> {
+    Arc::new(downloads::Downloads(lambda.clone()))
 }
 
 fn table(lambda: Arc<Lambda>) -> Service {
@@ -74,6 +91,22 @@ fn table(lambda: Arc<Lambda>) -> Service {
         .on::<op::AddPermission>(permissions::add_permission)
         .on::<op::RemovePermission>(permissions::remove_permission)
         .on::<op::GetPolicy>(permissions::get_policy)
+        .on::<op::PublishLayerVersion>(layers::publish_layer_version)
+        .on::<op::GetLayerVersion>(layers::get_layer_version)
+        .on::<op::GetLayerVersionByArn>(layers::get_layer_version_by_arn)
+        .on::<op::ListLayers>(layers::list_layers)
+        .on::<op::ListLayerVersions>(layers::list_layer_versions)
+        .on::<op::DeleteLayerVersion>(layers::delete_layer_version)
+        .on::<op::AddLayerVersionPermission>(layers::add_layer_version_permission)
+        .on::<op::RemoveLayerVersionPermission>(layers::remove_layer_version_permission)
+        .on::<op::GetLayerVersionPolicy>(layers::get_layer_version_policy)
+        .on::<op::CreateFunctionUrlConfig>(urls::create_function_url_config)
+        .on::<op::GetFunctionUrlConfig>(urls::get_function_url_config)
+        .on::<op::UpdateFunctionUrlConfig>(urls::update_function_url_config)
+        .on::<op::DeleteFunctionUrlConfig>(urls::delete_function_url_config)
+        .on::<op::ListFunctionUrlConfigs>(urls::list_function_url_configs)
+        .on::<op::GetRuntimeManagementConfig>(runtime_management::get_runtime_management_config)
+        .on::<op::PutRuntimeManagementConfig>(runtime_management::put_runtime_management_config)
         .on::<op::PutFunctionConcurrency>(concurrency::put_function_concurrency)
         .on::<op::GetFunctionConcurrency>(concurrency::get_function_concurrency)
         .on::<op::DeleteFunctionConcurrency>(concurrency::delete_function_concurrency)

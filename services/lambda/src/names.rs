@@ -59,6 +59,11 @@ impl Named {
     }
 }
 
+/// What the ARNs of all functions of an account and region begin with.
+pub fn home(arn: &str) -> &str {
+    arn.split_once(":function:").map_or(arn, |(home, _)| home)
+}
+
 #[cfg(test)]
 mod tests {
     use tidemill_platform::{Platform, Trace};

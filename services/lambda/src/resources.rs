@@ -1,4 +1,5 @@
-//! Lambda's CloudFormation types: functions, versions, aliases, permissions, mappings, asynchronous settings.
+//! Lambda's CloudFormation types: functions, versions, aliases, permissions, mappings, asynchronous settings, layers and
+//! function URLs (the latter two in `layers::resources` and `urls::resources`).
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -10,8 +11,8 @@ use tidemill_platform::{
 };
 
 use crate::{
-    Lambda, aliases, api, code, concurrency, configuration, event_invoke, functions, mappings, names::Named,
-    permissions, versions,
+    Lambda, aliases, api, code, concurrency, configuration, event_invoke, functions, layers, mappings,
+    names::Named, permissions, urls, versions,
 };
 
 pub struct Resources(pub Arc<Lambda>);
@@ -21,11 +22,14 @@ const VERSION: &str = "AWS::Lambda::Version";
 const ALIAS: &str = "AWS::Lambda::Alias";
 const PERMISSION: &str = "AWS::Lambda::Permission";
 const MAPPING: &str = "AWS::Lambda::EventSourceMapping";
+const LAYER: &str = "AWS::Lambda::LayerVersion";
+const LAYER_PERMISSION: &str = "AWS::Lambda::LayerVersionPermission";
+const URL: &str = "AWS::Lambda::Url";
 const INVOKE_CONFIG: &str = "AWS::Lambda::EventInvokeConfig";
 
 impl ResourceProvider for Resources {
     fn types(&self) -> &'static [&'static str] {
-        &[FUNCTION, VERSION, ALIAS, PERMISSION, MAPPING, INVOKE_CONFIG]
+        &[FUNCTION, VERSION, ALIAS, PERMISSION, MAPPING, LAYER, LAYER_PERMISSION, URL, INVOKE_CONFIG]
     }
 
     fn create<'a>(&'a self, cx: &'a Cx, wanted: Wanted<'a>) -> BoxFuture<'a, Result<Provided, Fault>> {
@@ -36,6 +40,9 @@ impl ResourceProvider for Resources {
                 ALIAS => self.create_alias(cx, wanted.properties).await,
                 PERMISSION => self.permit(cx, &wanted).await,
                 MAPPING => self.create_mapping(cx, wanted.properties).await,
+                LAYER => layers::resources::publish(&self.0, cx, &wanted).await,
+                LAYER_PERMISSION => layers::resources::permit(&self.0, cx, &wanted).await,
+                URL => urls::resources::create(&self.0, cx, wanted.properties).await,
                 _ => self.put_invoke_config(cx, &wanted).await,
             }
         }
@@ -60,6 +67,9 @@ impl ResourceProvider for Resources {
                 }
                 MAPPING if same("EventSourceArn") && same("StartingPosition") => {
                     self.update_mapping(cx, physical_id, wanted.properties).await.map(Updated::InPlace)
+                }
+                URL if same("TargetFunctionArn") && same("Qualifier") => {
+                    urls::resources::update(&self.0, cx, wanted.properties).await.map(Updated::InPlace)
                 }
                 INVOKE_CONFIG if same("FunctionName") && same("Qualifier") => {
                     self.put_invoke_config(cx, &wanted).await.map(Updated::InPlace)
@@ -106,6 +116,9 @@ impl ResourceProvider for Resources {
                     permissions::remove_permission(&self.0, cx, input).await.map(drop)
                 }
                 MAPPING => mappings::delete(&self.0, physical_id).await.map(drop),
+                LAYER => layers::resources::delete(&self.0, cx, physical_id).await,
+                LAYER_PERMISSION => layers::resources::forbid(&self.0, cx, physical_id).await,
+                URL => urls::resources::delete(&self.0, cx, physical_id).await,
                 _ => {
                     let function_name = text(properties, "FunctionName").unwrap_or_default();
                     let input = api::DeleteFunctionEventInvokeConfigRequest {
@@ -132,8 +145,13 @@ impl Resources {
             .unwrap_or_else(|| wanted.generated_name.chars().take(64).collect());
         let named = Named::read(cx, &name, None)?;
         let zip = function_code(cx, properties).await?;
-        let row =
-            functions::new_function(cx, &named, settings(properties), &zip, tags(properties, wanted.tags))?;
+        let row = functions::new_function(
+            cx,
+            &named,
+            self.settings(cx, properties)?,
+            &zip,
+            tags(properties, wanted.tags),
+        )?;
         self.0.runner.expect(&row.latest.runtime).await?;
         let exists = || Fault::new("AlreadyExists", format!("{name} already exists in stack"));
         let row = self.0.insert(row, Some(zip), exists).await?;
@@ -156,15 +174,20 @@ impl Resources {
         } else {
             Some(function_code(cx, properties).await?)
         };
-        let fresh = configuration::apply(cx, &configuration::fresh(), settings(properties))?;
+        let fresh = configuration::apply(cx, &configuration::fresh(), self.settings(cx, properties)?)?;
         let tags = tags(properties, wanted.tags);
-        let hash = zip.as_ref().map(|zip| (code::sha256(zip), i64::try_from(zip.len()).unwrap_or(i64::MAX)));
+        let hash = zip.as_ref().map(|zip| {
+            (code::sha256(zip), i64::try_from(zip.len()).unwrap_or(i64::MAX), code::unpacked_size(zip))
+        });
         let arn = self
             .0
             .change(&named, zip, |row| {
-                let (sha, size) =
-                    hash.unwrap_or_else(|| (row.latest.code_sha256.clone(), row.latest.code_size));
-                row.latest = crate::state::Configuration { code_sha256: sha, code_size: size, ..fresh };
+                let (code_sha256, code_size, unpacked_size) = hash.unwrap_or_else(|| {
+                    let there = &row.latest;
+                    (there.code_sha256.clone(), there.code_size, there.unpacked_size)
+                });
+                code::check_together(unpacked_size, &fresh.layers)?;
+                row.latest = crate::state::Configuration { code_sha256, code_size, unpacked_size, ..fresh };
                 row.tags = tags;
                 Ok(row.arn.clone())
             })
@@ -172,6 +195,14 @@ impl Resources {
         self.0.runner.forget(&arn);
         self.reserve(cx, &named, properties).await?;
         Ok(provided(name, [("Arn", arn)]))
+    }
+
+    fn settings(&self, cx: &Cx, properties: &Value) -> Result<configuration::Wanted, Fault> {
+        let arns = strings(properties, "Layers");
+        Ok(configuration::Wanted {
+            layers: Some(layers::wanted(&self.0, cx, &arns)?),
+            ..settings(properties)
+        })
     }
 
     async fn reserve(&self, cx: &Cx, named: &Named, properties: &Value) -> Result<(), Fault> {
@@ -255,18 +286,23 @@ impl Resources {
 
     async fn update_mapping(&self, cx: &Cx, uuid: &str, properties: &Value) -> Result<Provided, Fault> {
         let wanted = mapping_request(properties);
+        let queue = wanted.event_source_arn.as_deref().is_some_and(mappings::is_queue);
+        let of_stream = |value: i32| (!queue).then_some(value);
         let input = api::UpdateEventSourceMappingRequest {
             uuid: uuid.into(),
             function_name: Some(wanted.function_name),
             enabled: Some(wanted.enabled.unwrap_or(true)),
-            batch_size: Some(wanted.batch_size.unwrap_or(100)),
+            batch_size: Some(wanted.batch_size.unwrap_or(if queue { 10 } else { 100 })),
             filter_criteria: Some(wanted.filter_criteria.unwrap_or_default()),
             maximum_batching_window_in_seconds: Some(wanted.maximum_batching_window_in_seconds.unwrap_or(0)),
-            destination_config: Some(wanted.destination_config.unwrap_or_default()),
-            maximum_record_age_in_seconds: Some(wanted.maximum_record_age_in_seconds.unwrap_or(-1)),
-            bisect_batch_on_function_error: Some(wanted.bisect_batch_on_function_error.unwrap_or(false)),
-            maximum_retry_attempts: Some(wanted.maximum_retry_attempts.unwrap_or(-1)),
-            parallelization_factor: Some(wanted.parallelization_factor.unwrap_or(1)),
+            destination_config: wanted.destination_config.or((!queue).then(api::DestinationConfig::default)),
+            maximum_record_age_in_seconds: wanted.maximum_record_age_in_seconds.or(of_stream(-1)),
+            bisect_batch_on_function_error: wanted
+                .bisect_batch_on_function_error
+                .or((!queue).then_some(false)),
+            maximum_retry_attempts: wanted.maximum_retry_attempts.or(of_stream(-1)),
+            parallelization_factor: wanted.parallelization_factor.or(of_stream(1)),
+            scaling_config: Some(wanted.scaling_config.unwrap_or_default()),
             tumbling_window_in_seconds: wanted.tumbling_window_in_seconds,
             function_response_types: Some(wanted.function_response_types.unwrap_or_default()),
             ..api::UpdateEventSourceMappingRequest::default()
@@ -297,7 +333,7 @@ impl Resources {
     }
 }
 
-fn provided<const N: usize>(physical_id: &str, attributes: [(&str, String); N]) -> Provided {
+pub fn provided<const N: usize>(physical_id: &str, attributes: [(&str, String); N]) -> Provided {
     let attributes = attributes.into_iter().map(|(name, value)| (name.to_string(), Value::String(value)));
     Provided { physical_id: physical_id.to_string(), attributes: attributes.collect() }
 }
@@ -310,7 +346,6 @@ fn refuse(properties: &Value) -> Result<(), Fault> {
         "ImageConfig",
         "CodeSigningConfigArn",
         "SnapStart",
-        "Layers",
         "DurableConfig",
         "TenancyConfig",
         "CapacityProviderConfig",
@@ -371,6 +406,7 @@ fn settings(properties: &Value) -> configuration::Wanted {
         tracing: properties.get("TracingConfig").and_then(|config| text(config, "Mode")),
         architecture: properties.pointer("/Architectures/0").and_then(Value::as_str).map(str::to_string),
         logging,
+        layers: None,
     }
 }
 
@@ -396,6 +432,9 @@ fn mapping_request(properties: &Value) -> api::CreateEventSourceMappingRequest {
         maximum_record_age_in_seconds: whole(properties, "MaximumRecordAgeInSeconds"),
         bisect_batch_on_function_error: boolean(properties, "BisectBatchOnFunctionError"),
         maximum_retry_attempts: whole(properties, "MaximumRetryAttempts"),
+        scaling_config: properties
+            .get("ScalingConfig")
+            .map(|scaling| api::ScalingConfig { maximum_concurrency: whole(scaling, "MaximumConcurrency") }),
         tumbling_window_in_seconds: whole(properties, "TumblingWindowInSeconds"),
         function_response_types: types
             .map(|list| list.iter().filter_map(Value::as_str).map(Into::into).collect()),
@@ -409,6 +448,11 @@ fn routing(properties: &Value) -> Option<api::AliasRoutingConfiguration> {
         Some((text(weight, "FunctionVersion")?, weight.get("FunctionWeight")?.as_f64()?))
     });
     Some(api::AliasRoutingConfiguration { additional_version_weights: Some(weights.collect()) })
+}
+
+pub fn strings(properties: &Value, name: &str) -> Vec<String> {
+    let list = properties.get(name).and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(|value| value.as_str().map(str::to_string)).collect()
 }
 
 fn whole(properties: &Value, name: &str) -> Option<i32> {

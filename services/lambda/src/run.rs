@@ -24,7 +24,7 @@ use crate::{
     Lambda,
     api::{InvalidParameterValueException, ServiceException, TooManyRequestsException},
     code, configuration,
-    names::Named,
+    names::{Named, home},
     state::{Configuration, FunctionRow},
 };
 
@@ -43,7 +43,15 @@ pub struct Runner {
     specs: Mutex<HashMap<(String, String), Arc<FunctionSpec>>>,
     /// Function ARN → invocations under way.
     busy: Mutex<HashMap<String, Arc<AtomicI32>>>,
-    busy_unreserved: Arc<AtomicI32>,
+    /// Account and region, as function ARNs begin → what functions without a reservation share.
+    shared: Mutex<HashMap<String, Shared>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    busy: Arc<AtomicI32>,
+    /// What other functions keep for themselves.
+    reserved: i32,
 }
 
 /// What is to be run.
@@ -70,7 +78,7 @@ impl Runner {
             executor: OnceCell::new(),
             specs: Mutex::default(),
             busy: Mutex::default(),
-            busy_unreserved: Arc::default(),
+            shared: Mutex::default(),
         }
     }
 
@@ -122,11 +130,26 @@ impl Runner {
                 let counter = self.busy.lock().entry(row.arn.clone()).or_default().clone();
                 (counter, limit, "ReservedFunctionConcurrentInvocationLimitExceeded")
             }
-            None => (self.busy_unreserved.clone(), ACCOUNT_CONCURRENCY, "ConcurrentInvocationLimitExceeded"),
+            None => {
+                let mut all = self.shared.lock();
+                let home = home(&row.arn);
+                if !all.contains_key(home) {
+                    all.insert(home.to_string(), Shared::default());
+                }
+                let (busy, reserved) = all
+                    .get(home)
+                    .map_or_else(Default::default, |shared| (shared.busy.clone(), shared.reserved));
+                (busy, ACCOUNT_CONCURRENCY - reserved, "ConcurrentInvocationLimitExceeded")
+            }
         };
         let before = counter.fetch_add(1, Ordering::AcqRel);
         let place = Place(counter);
         if before < limit { Ok(place) } else { Err(throttled(reason)) }
+    }
+
+    /// Notes what the functions of the account and region of `arn` have reserved in all.
+    pub fn reserve(&self, arn: &str, reserved: i32) {
+        self.shared.lock().entry(home(arn).to_string()).or_default().reserved = reserved;
     }
 
     async fn spec(
@@ -140,6 +163,10 @@ impl Runner {
         if let Some(spec) = self.specs.lock().get(&key).filter(|spec| spec.revision == c.revision_id) {
             return Ok(spec.clone());
         }
+        let mut layers = Vec::new();
+        for layer in &c.layers {
+            layers.push(self.code_dir(&layer.code_sha256).await?);
+        }
         let spec = Arc::new(FunctionSpec {
             arn: row.arn.clone(),
             name: row.name.clone(),
@@ -147,7 +174,7 @@ impl Runner {
             runtime: c.runtime.clone(),
             handler: c.handler.clone(),
             code_dir: self.code_dir(&c.code_sha256).await?,
-            layers: Vec::new(),
+            layers,
             env: c.environment.clone(),
             memory_mb: u32::try_from(c.memory_mb).unwrap_or(128),
             timeout_ms: u64::try_from(c.timeout_s).unwrap_or(3) * 1000,

@@ -12,7 +12,14 @@ use tidemill_delivery::{Delivery, stream::Streams};
 use tidemill_platform::{Fault, Platform};
 use tidemill_store::{Batch, Damaged, Partition, Table};
 
-use crate::{Parts, mappings::MappingRow, names::Named, run::Runner};
+use crate::{
+    Parts,
+    layers::Layers,
+    mappings::{MappingRow, queues::Readers},
+    names::{Named, home},
+    run::Runner,
+    urls::{Addresses, UrlRow},
+};
 
 /// Function ARN → function. In the ARN's partition.
 const FUNCTIONS: Table<String, FunctionRow> = Table::new("lambda.function");
@@ -43,6 +50,12 @@ pub struct FunctionRow {
     pub invoke_configs: BTreeMap<String, InvokeConfigRow>,
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
+    /// Alias (empty for none) → function URL.
+    #[serde(default)]
+    pub urls: BTreeMap<String, UrlRow>,
+    /// Versions (`$LATEST` or a number) that take a new runtime only when they change.
+    #[serde(default)]
+    pub runtime_kept: std::collections::BTreeSet<String>,
 }
 
 /// What a version runs with.
@@ -55,6 +68,12 @@ pub struct Configuration {
     /// SHA-256 of the zip, in hex.
     pub code_sha256: String,
     pub code_size: i64,
+    /// 0 for code that was uploaded before this was kept.
+    #[serde(default)]
+    pub unpacked_size: u64,
+    /// Later ones win under `/opt`.
+    #[serde(default)]
+    pub layers: Vec<crate::layers::Use>,
     pub timeout_s: i32,
     pub memory_mb: i32,
     pub tmp_mb: i32,
@@ -98,7 +117,10 @@ pub struct Lambda {
     pub streams: Streams,
     /// By ARN.
     functions: RwLock<HashMap<String, Arc<FunctionRow>>>,
+    pub layers: Layers,
+    pub addresses: Addresses,
     pub mappings: Mutex<BTreeMap<String, MappingRow>>,
+    pub readers: Readers,
     pub runner: Runner,
 }
 
@@ -110,6 +132,8 @@ impl Lambda {
                 functions.insert(arn, Arc::new(row));
             }
         }
+        let layers = Layers::load(&platform)?;
+        let addresses = Addresses::of(functions.values());
         let mappings = crate::mappings::load(&platform)?;
         let runner = Runner::new(platform.clone(), parts.executor, parts.connections);
         Ok(Arc::new_cyclic(|this| Lambda {
@@ -118,18 +142,33 @@ impl Lambda {
             delivery: parts.delivery,
             streams: parts.streams,
             functions: RwLock::new(functions),
+            layers,
+            addresses,
             mappings: Mutex::new(mappings),
+            readers: Readers::default(),
             runner,
         }))
     }
 
+    /// Tells the runner what is reserved where this function is, after that changed.
+    fn count_reserved(&self, arn: &str) {
+        // Held to the end, so that the last count is of the last state.
+        let functions = self.functions.read();
+        let near = functions.values().filter(|f| home(&f.arn) == home(arn));
+        self.runner.reserve(arn, near.filter_map(|f| f.reserved_concurrency).sum());
+    }
+
     /// Lets the mappings read. To be called once every stream source is registered.
     pub fn start(self: &Arc<Self>) {
+        let arns: Vec<String> = self.functions.read().keys().cloned().collect();
+        let one_a_home: BTreeMap<&str, &String> = arns.iter().map(|arn| (home(arn), arn)).collect();
+        one_a_home.values().for_each(|arn| self.count_reserved(arn));
         crate::mappings::start(self);
     }
 
     /// Stops running functions: waits up to `grace` for those that run.
     pub async fn stop(&self, grace: std::time::Duration) {
+        self.readers.stop_all();
         self.runner.stop(grace).await;
     }
 
@@ -178,14 +217,18 @@ impl Lambda {
         code: Option<Bytes>,
         change: impl FnOnce(&mut FunctionRow) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let (ticket, answer) = {
+        let (ticket, answer, before) = {
             let mut functions = self.functions.write();
             let mut row = FunctionRow::clone(functions.get(&named.arn).ok_or_else(|| named.not_found())?);
             let answer = change(&mut row)?;
             let ticket = self.platform.submit(self.batch(&row, code))?;
-            functions.insert(row.arn.clone(), Arc::new(row));
-            (ticket, answer)
+            let before = functions.insert(row.arn.clone(), Arc::new(row));
+            (ticket, answer, before)
         };
+        let reserved = self.by_arn(&named.arn).and_then(|row| row.reserved_concurrency);
+        if before.is_some_and(|before| before.reserved_concurrency != reserved) {
+            self.count_reserved(&named.arn);
+        }
         ticket.await;
         Ok(answer)
     }
@@ -203,6 +246,7 @@ impl Lambda {
             ticket
         };
         self.runner.forget(&named.arn);
+        self.count_reserved(&named.arn);
         ticket.await;
         Ok(())
     }

@@ -1,12 +1,15 @@
-//! Event source mappings: a stream read on behalf of a function. Here is the API; `consumer` invokes the function with
-//! what the pump (crate `delivery`) read. Sources are DynamoDB streams; SQS and Kinesis follow.
+//! Event source mappings: a stream or queue read on behalf of a function. Here is the API; `consumer` invokes the function
+//! with what the pump of a stream (crate `delivery`) read, `queues` reads SQS. Sources are DynamoDB streams and SQS queues.
 
 mod consumer;
+mod filters;
+pub mod queues;
 mod settings;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+pub use settings::is_queue;
 use tidemill_delivery::stream::{Start, StreamMapping};
 use tidemill_platform::{Cx, Fault, Platform, page::page};
 use tidemill_store::{Batch, Damaged, Partition, Table};
@@ -50,6 +53,15 @@ pub struct MappingRow {
     /// Patterns of which one must match.
     pub filters: Vec<String>,
     pub modified_at: i64,
+    /// Queues: functions at the same time.
+    #[serde(default)]
+    pub max_concurrency: Option<i32>,
+}
+
+impl MappingRow {
+    pub fn is_queue(&self) -> bool {
+        is_queue(&self.source_arn)
+    }
 }
 
 pub fn load(platform: &Platform) -> Result<BTreeMap<String, MappingRow>, Damaged> {
@@ -70,6 +82,12 @@ pub fn start(lambda: &Arc<Lambda>) {
 
 /// Begins to read, or begins anew with changed settings.
 fn run(lambda: &Lambda, row: &MappingRow) {
+    if row.is_queue() {
+        if let Err(fault) = lambda.readers.run(lambda, row) {
+            tracing::error!(%fault, mapping = row.uuid, "a mapping cannot be read");
+        }
+        return;
+    }
     let consumer = match consumer::FunctionConsumer::new(lambda, row) {
         Ok(consumer) => Arc::new(consumer),
         Err(fault) => return tracing::error!(%fault, mapping = row.uuid, "a mapping cannot be read"),
@@ -88,6 +106,10 @@ fn run(lambda: &Lambda, row: &MappingRow) {
         bisect: row.bisect,
         consumer,
     });
+}
+
+fn stop(lambda: &Lambda, row: &MappingRow) {
+    if row.is_queue() { lambda.readers.stop(&row.uuid) } else { lambda.streams.stop(&row.uuid) }
 }
 
 pub async fn create_event_source_mapping(
@@ -193,7 +215,7 @@ pub async fn replace(lambda: &Lambda, row: MappingRow) -> Result<EventSourceMapp
         if row.enabled {
             run(lambda, &row)
         } else {
-            lambda.streams.stop(&row.uuid)
+            stop(lambda, &row)
         }
         ticket
     };
@@ -214,10 +236,12 @@ pub async fn delete(lambda: &Lambda, uuid: &str) -> Result<MappingRow, Fault> {
     let (ticket, row) = {
         let mut mappings = lambda.mappings.lock();
         let row = mappings.get(uuid).cloned().ok_or_else(none)?;
-        lambda.streams.stop(uuid);
+        stop(lambda, &row);
         let mut batch = Batch::new(Partition::of(uuid));
         batch.delete(&MAPPINGS, &row.uuid);
-        lambda.streams.forget(&mut batch, uuid)?;
+        if !row.is_queue() {
+            lambda.streams.forget(&mut batch, uuid)?;
+        }
         let ticket = lambda.platform.submit(batch)?;
         mappings.remove(uuid);
         (ticket, row)

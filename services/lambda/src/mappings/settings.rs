@@ -1,6 +1,5 @@
 //! The settings of mappings: from requests, with Lambda's defaults and refusals, and back to the caller.
 
-use tidemill_event_pattern::Pattern;
 use tidemill_platform::{Cx, Fault, Timestamp};
 
 use crate::{
@@ -8,11 +7,20 @@ use crate::{
     api::{
         CreateEventSourceMappingRequest, DestinationConfig, EventSourceMappingConfiguration,
         EventSourcePosition, Filter, FilterCriteria, FunctionResponseType, InvalidParameterValueException,
-        OnFailure, UpdateEventSourceMappingRequest,
+        OnFailure, ScalingConfig, UpdateEventSourceMappingRequest,
     },
-    mappings::MappingRow,
+    mappings::{MappingRow, filters::Filters},
     names::Named,
 };
+
+/// Batches of queues and streams (Lambda's defaults), and the most that FIFO queues give.
+const QUEUE_BATCH: i32 = 10;
+const STREAM_BATCH: i32 = 100;
+const FIFO_BATCH: i32 = 10;
+
+pub fn is_queue(source_arn: &str) -> bool {
+    source_arn.split(':').nth(2) == Some("sqs")
+}
 
 pub fn fresh(lambda: &Lambda, cx: &Cx, input: CreateEventSourceMappingRequest) -> Result<MappingRow, Fault> {
     refuse(&[
@@ -28,7 +36,6 @@ pub fn fresh(lambda: &Lambda, cx: &Cx, input: CreateEventSourceMappingRequest) -
         ("KMSKeyArn", input.kms_key_arn.is_some()),
         ("ProvisionedPollerConfig", input.provisioned_poller_config.is_some()),
         ("Tags of mappings", input.tags.as_ref().is_some_and(|tags| !tags.is_empty())),
-        ("ScalingConfig for this source", input.scaling_config.is_some()),
         (
             "DestinationConfig.OnSuccess of mappings",
             input.destination_config.as_ref().is_some_and(|d| d.on_success.is_some()),
@@ -37,11 +44,26 @@ pub fn fresh(lambda: &Lambda, cx: &Cx, input: CreateEventSourceMappingRequest) -
     ])?;
     let named = Named::read(cx, &input.function_name, None)?;
     let source_arn = input.event_source_arn.ok_or_else(|| invalid("Event source ARN is required."))?;
-    if lambda.streams.source_of(&source_arn).is_none() {
+    let queue = is_queue(&source_arn);
+    if !queue && lambda.streams.source_of(&source_arn).is_none() {
         let service = source_arn.split(':').nth(2).unwrap_or_default();
         return Err(Fault::not_implemented(format!("event source mappings for {service}")));
     }
-    let start = input.starting_position.ok_or_else(|| invalid("1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: Member must not be null."))?;
+    let start = match input.starting_position {
+        None if queue => String::new(),
+        Some(_) if queue => return Err(only_streams("StartingPosition")),
+        Some(start) => start.to_string(),
+        None => return Err(invalid("1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: Member must not be null.").into()),
+    };
+    if queue {
+        refuse_of_streams(&[
+            ("ParallelizationFactor", input.parallelization_factor.is_some()),
+            ("MaximumRetryAttempts", input.maximum_retry_attempts.is_some()),
+            ("MaximumRecordAgeInSeconds", input.maximum_record_age_in_seconds.is_some()),
+            ("BisectBatchOnFunctionError", input.bisect_batch_on_function_error.is_some()),
+            ("DestinationConfig", input.destination_config.is_some()),
+        ])?;
+    }
     let row = MappingRow {
         uuid: cx.random().uuid(),
         account: cx.account().into(),
@@ -49,10 +71,10 @@ pub fn fresh(lambda: &Lambda, cx: &Cx, input: CreateEventSourceMappingRequest) -
         source_arn,
         function_arn: named.qualified_arn(),
         enabled: input.enabled.unwrap_or(true),
-        batch_size: input.batch_size.unwrap_or(100),
+        batch_size: input.batch_size.unwrap_or(if queue { QUEUE_BATCH } else { STREAM_BATCH }),
         window_s: input.maximum_batching_window_in_seconds.unwrap_or(0),
         lanes: input.parallelization_factor.unwrap_or(1),
-        start: start.to_string(),
+        start,
         retries: input.maximum_retry_attempts.unwrap_or(-1),
         max_age_s: input.maximum_record_age_in_seconds.unwrap_or(-1),
         bisect: input.bisect_batch_on_function_error.unwrap_or(false),
@@ -62,6 +84,7 @@ pub fn fresh(lambda: &Lambda, cx: &Cx, input: CreateEventSourceMappingRequest) -
             .is_some_and(|types| types.contains(&FunctionResponseType::ReportBatchItemFailures)),
         filters: patterns(input.filter_criteria),
         modified_at: cx.now().millis(),
+        max_concurrency: input.scaling_config.and_then(|scaling| scaling.maximum_concurrency),
     };
     check(lambda, cx, &row)?;
     Ok(row)
@@ -76,12 +99,21 @@ pub fn changed(
     refuse(&[
         ("TumblingWindowInSeconds", input.tumbling_window_in_seconds.is_some_and(|s| s > 0)),
         ("KMSKeyArn", input.kms_key_arn.is_some()),
-        ("ScalingConfig for this source", input.scaling_config.is_some()),
+        ("ProvisionedPollerConfig", input.provisioned_poller_config.is_some()),
         (
             "DestinationConfig.OnSuccess of mappings",
             input.destination_config.as_ref().is_some_and(|d| d.on_success.is_some()),
         ),
     ])?;
+    if there.is_queue() {
+        refuse_of_streams(&[
+            ("ParallelizationFactor", input.parallelization_factor.is_some()),
+            ("MaximumRetryAttempts", input.maximum_retry_attempts.is_some()),
+            ("MaximumRecordAgeInSeconds", input.maximum_record_age_in_seconds.is_some()),
+            ("BisectBatchOnFunctionError", input.bisect_batch_on_function_error.is_some()),
+            ("DestinationConfig", input.destination_config.is_some()),
+        ])?;
+    }
     let function_arn = match input.function_name {
         Some(name) => Named::read(cx, &name, None)?.qualified_arn(),
         None => there.function_arn.clone(),
@@ -109,6 +141,10 @@ pub fn changed(
             there.filters.clone()
         },
         modified_at: cx.now().millis(),
+        // An empty scaling configuration takes the limit away.
+        max_concurrency: input
+            .scaling_config
+            .map_or(there.max_concurrency, |scaling| scaling.maximum_concurrency),
         ..there.clone()
     };
     check(lambda, cx, &row)?;
@@ -117,26 +153,15 @@ pub fn changed(
 
 fn check(lambda: &Lambda, cx: &Cx, row: &MappingRow) -> Result<(), Fault> {
     let named = Named::read(cx, &row.function_arn, None)?;
-    if !lambda.get(&named)?.has(named.qualifier.as_deref()) {
-        return Err(named.not_found());
+    let function = lambda.get(&named)?;
+    let (_, configuration) =
+        function.resolve(named.qualifier.as_deref(), cx.random()).ok_or_else(|| named.not_found())?;
+    if row.is_queue() {
+        check_queue(lambda, row, configuration.timeout_s)?;
+    } else {
+        check_stream(lambda, row)?;
     }
-    if let Some(source) = lambda.streams.source_of(&row.source_arn) {
-        source
-            .shards(&row.source_arn)
-            .map_err(|_| Fault::from(invalid(&format!("Stream not found: {}", row.source_arn))))?;
-    }
-    if row.batch_size > 10 && row.window_s == 0 && row.source_arn.contains(":sqs:") {
-        return Err(invalid(
-            "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10",
-        )
-        .into());
-    }
-    if row.max_age_s != -1 && row.max_age_s < 60 {
-        return Err(invalid("MaximumRecordAgeInSeconds must be either -1 or between 60 and 604800.").into());
-    }
-    for pattern in &row.filters {
-        Pattern::parse(pattern).map_err(|_| Fault::from(invalid("Invalid filter pattern definition.")))?;
-    }
+    Filters::parse(&row.filters)?;
     if let Some(arn) = &row.on_failure {
         let service = arn.split(':').nth(2).unwrap_or_default();
         if !lambda.delivery.takes(service) {
@@ -144,6 +169,55 @@ fn check(lambda: &Lambda, cx: &Cx, row: &MappingRow) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+fn check_stream(lambda: &Lambda, row: &MappingRow) -> Result<(), Fault> {
+    if row.max_concurrency.is_some() {
+        return Err(invalid("ScalingConfig is only supported for SQS event sources.").into());
+    }
+    if let Some(source) = lambda.streams.source_of(&row.source_arn) {
+        source
+            .shards(&row.source_arn)
+            .map_err(|_| Fault::from(invalid(&format!("Stream not found: {}", row.source_arn))))?;
+    }
+    if row.max_age_s != -1 && row.max_age_s < 60 {
+        return Err(invalid("MaximumRecordAgeInSeconds must be either -1 or between 60 and 604800.").into());
+    }
+    Ok(())
+}
+
+fn check_queue(lambda: &Lambda, row: &MappingRow, timeout_s: i32) -> Result<(), Fault> {
+    let queues = lambda.platform.doors.queues.ask("SQS")?;
+    let queue = queues.describe(&row.source_arn).ok_or_else(|| invalid("Error occurred while ReceiveMessage. SQS Error Code: AWS.SimpleQueueService.NonExistentQueue. SQS Error Message: The specified queue does not exist."))?;
+    if queue.is_fifo && row.batch_size > FIFO_BATCH {
+        let sentence = format!("Batch size for FIFO queues cannot be greater than {FIFO_BATCH}.");
+        return Err(invalid(&sentence).into());
+    }
+    if queue.is_fifo && row.window_s > 0 {
+        return Err(invalid("Batching window is not supported for FIFO queues.").into());
+    }
+    if row.batch_size > 10 && row.window_s == 0 {
+        return Err(invalid(
+            "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10",
+        )
+        .into());
+    }
+    if queue.visibility_s < i64::from(timeout_s) {
+        let sentence = format!(
+            "Queue visibility timeout: {} seconds is less than Function timeout: {timeout_s} seconds",
+            queue.visibility_s
+        );
+        return Err(invalid(&sentence).into());
+    }
+    Ok(())
+}
+
+fn only_streams(what: &str) -> Fault {
+    invalid(&format!("{what} is not supported for SQS event sources.")).into()
+}
+
+fn refuse_of_streams(asked: &[(&str, bool)]) -> Result<(), Fault> {
+    asked.iter().find(|(_, asked)| *asked).map_or(Ok(()), |(what, _)| Err(only_streams(what)))
 }
 
 fn failure_destination(config: Option<DestinationConfig>) -> Option<String> {
@@ -161,25 +235,15 @@ fn patterns(criteria: Option<FilterCriteria>) -> Vec<String> {
 
 pub fn wire(row: &MappingRow, state: &str) -> EventSourceMappingConfiguration {
     let filters = row.filters.iter().map(|pattern| Filter { pattern: Some(pattern.clone()) }).collect();
-    let on_failure = OnFailure { destination: row.on_failure.clone() };
-    EventSourceMappingConfiguration {
+    let common = EventSourceMappingConfiguration {
         uuid: Some(row.uuid.clone()),
-        starting_position: Some(row.start.as_str().into()),
         batch_size: Some(row.batch_size),
         maximum_batching_window_in_seconds: Some(row.window_s),
-        parallelization_factor: Some(row.lanes),
         event_source_arn: Some(row.source_arn.clone()),
         filter_criteria: (!row.filters.is_empty()).then_some(FilterCriteria { filters: Some(filters) }),
         function_arn: Some(row.function_arn.clone()),
         last_modified: Some(Timestamp::from_millis(row.modified_at)),
-        last_processing_result: Some("No records processed".into()),
         state: Some(state.into()),
-        state_transition_reason: Some("User action".into()),
-        destination_config: Some(DestinationConfig { on_success: None, on_failure: Some(on_failure) }),
-        maximum_record_age_in_seconds: Some(row.max_age_s),
-        bisect_batch_on_function_error: Some(row.bisect),
-        maximum_retry_attempts: Some(row.retries),
-        tumbling_window_in_seconds: Some(0),
         function_response_types: Some(if row.reports_failures {
             vec![FunctionResponseType::ReportBatchItemFailures]
         } else {
@@ -190,6 +254,31 @@ pub fn wire(row: &MappingRow, state: &str) -> EventSourceMappingConfiguration {
             row.region, row.account, row.uuid
         )),
         ..EventSourceMappingConfiguration::default()
+    };
+    if row.is_queue() { wire_queue(row, common) } else { wire_stream(row, common) }
+}
+
+fn wire_queue(row: &MappingRow, common: EventSourceMappingConfiguration) -> EventSourceMappingConfiguration {
+    EventSourceMappingConfiguration {
+        state_transition_reason: Some("USER_INITIATED".into()),
+        scaling_config: row.max_concurrency.map(|most| ScalingConfig { maximum_concurrency: Some(most) }),
+        ..common
+    }
+}
+
+fn wire_stream(row: &MappingRow, common: EventSourceMappingConfiguration) -> EventSourceMappingConfiguration {
+    let on_failure = OnFailure { destination: row.on_failure.clone() };
+    EventSourceMappingConfiguration {
+        starting_position: Some(row.start.as_str().into()),
+        parallelization_factor: Some(row.lanes),
+        last_processing_result: Some("No records processed".into()),
+        state_transition_reason: Some("User action".into()),
+        destination_config: Some(DestinationConfig { on_success: None, on_failure: Some(on_failure) }),
+        maximum_record_age_in_seconds: Some(row.max_age_s),
+        bisect_batch_on_function_error: Some(row.bisect),
+        maximum_retry_attempts: Some(row.retries),
+        tumbling_window_in_seconds: Some(0),
+        ..common
     }
 }
 

@@ -1,0 +1,331 @@
+//! The way of an event: checked, put into its envelope, matched, made into each target's input and handed over, in one
+//! batch a request.
+
+use bytes::Bytes;
+use serde_json::{Value, json, value::RawValue};
+use tidemill_delivery::{Event, Fate, Staged, Step};
+use tidemill_input_transformer::RuleContext;
+use tidemill_platform::{Cx, Fault, Timestamp, Trace, doors::LogLine};
+use tidemill_store::{Batch, Partition};
+
+use crate::{
+    EventBridge,
+    api::{PutEventsRequest, PutEventsRequestEntry, PutEventsResponse, PutEventsResultEntry},
+    state::{Bus, Input, Ready, Rule, RuleRow},
+};
+
+/// What the entries of one request may hold, in bytes.
+const MOST_BYTES: usize = 1 << 20;
+
+/// An event with its envelope.
+pub struct Envelope {
+    pub id: String,
+    pub text: String,
+}
+
+pub async fn put_events(
+    bridge: &EventBridge,
+    cx: &Cx,
+    input: PutEventsRequest,
+) -> Result<PutEventsResponse, Fault> {
+    if input.endpoint_id.is_some() {
+        return Err(Fault::not_implemented("PutEvents to a global endpoint"));
+    }
+    let total: usize = input.entries.iter().map(size).sum();
+    if total > MOST_BYTES {
+        return Err(Fault::validation("Total size of the entries in the request is over the limit."));
+    }
+    let mut outgoing = Outgoing::new(Partition::of(cx.account()));
+    let (mut results, mut failed) = (Vec::new(), 0);
+    for entry in input.entries {
+        match bridge.take_entry(cx, &mut outgoing, entry) {
+            Ok(id) => {
+                results.push(PutEventsResultEntry { event_id: Some(id), ..PutEventsResultEntry::default() })
+            }
+            Err((code, sentence)) => {
+                failed += 1;
+                results.push(PutEventsResultEntry {
+                    event_id: None,
+                    error_code: Some(code.into()),
+                    error_message: Some(sentence),
+                });
+            }
+        }
+    }
+    bridge.send(cx, outgoing)?.await;
+    Ok(PutEventsResponse { failed_entry_count: Some(failed), entries: Some(results) })
+}
+
+fn size(entry: &PutEventsRequestEntry) -> usize {
+    let text = |part: &Option<String>| part.as_ref().map_or(0, String::len);
+    let resources: usize = entry.resources.iter().flatten().map(String::len).sum();
+    let time = if entry.time.is_some() { 14 } else { 0 };
+    text(&entry.source) + text(&entry.detail_type) + text(&entry.detail) + resources + time
+}
+
+/// A batch in the making, and what follows when it is submitted.
+pub struct Outgoing {
+    pub batch: Batch,
+    staged: Vec<Staged>,
+    lines: Vec<(String, LogLine)>,
+}
+
+impl Outgoing {
+    pub fn new(partition: Partition) -> Outgoing {
+        Outgoing { batch: Batch::new(partition), staged: Vec::new(), lines: Vec::new() }
+    }
+}
+
+impl EventBridge {
+    /// Checks an entry and puts what follows from it into the batch; its id, or why it is refused.
+    fn take_entry(
+        &self,
+        cx: &Cx,
+        outgoing: &mut Outgoing,
+        entry: PutEventsRequestEntry,
+    ) -> Result<String, (&'static str, String)> {
+        let missing = |name: &str| {
+            (
+                "InvalidArgument",
+                format!("Parameter {name} is not valid. Reason: {name} is a required argument."),
+            )
+        };
+        let source = entry.source.filter(|text| !text.is_empty()).ok_or_else(|| missing("Source"))?;
+        let kind = entry.detail_type.filter(|text| !text.is_empty()).ok_or_else(|| missing("DetailType"))?;
+        let detail = entry.detail.filter(|text| !text.is_empty()).ok_or_else(|| missing("Detail"))?;
+        if source.starts_with("aws.") {
+            return Err(("NotAuthorizedForSourceException", "Not authorized for the source.".into()));
+        }
+        let is_object =
+            detail.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(&detail).is_ok();
+        if !is_object {
+            return Err(("MalformedDetail", "Detail is malformed.".into()));
+        }
+        let bus = self.bus(cx, entry.event_bus_name.as_deref());
+        let bus = bus.map_err(|fault| ("ResourceNotFoundException", fault.message().to_string()))?;
+        let trace =
+            entry.trace_header.as_deref().and_then(Trace::parse).unwrap_or_else(|| cx.trace().clone());
+        let at = entry.time.unwrap_or_else(|| cx.now());
+        let envelope = envelope(cx, &bus, &source, &kind, at, &entry.resources.unwrap_or_default(), &detail);
+        let id = envelope.id.clone();
+        self.route(cx, &bus, &envelope, &trace, 0, outgoing);
+        Ok(id)
+    }
+
+    /// Hands an event to the targets of every rule of a bus that matches.
+    pub fn route(
+        &self,
+        cx: &Cx,
+        bus: &Bus,
+        event: &Envelope,
+        trace: &Trace,
+        hops: u32,
+        outgoing: &mut Outgoing,
+    ) {
+        let ledger = self.delivery.ledger();
+        let arn = bus.arn.to_string();
+        ledger.record(
+            &mut outgoing.batch,
+            &Fate::happened(cx.now(), trace, &event.id, &arn, summary(&event.text)),
+        );
+        // The envelope is ours, so it is JSON.
+        let matched = bus.matcher.matches(&event.text).unwrap_or_default();
+        let rules: Vec<_> = {
+            let rules = bus.rules.read();
+            matched.iter().filter_map(|name| rules.get(&**name).cloned()).collect()
+        };
+        let mut whole = None;
+        for rule in rules {
+            for target in &rule.targets {
+                let payload = input(cx, &rule, target, event, &mut whole);
+                let parts = Parts { id: &event.id, source: &arn, via: &rule.row.arn, trace, hops };
+                self.hand_over(cx, target, payload, &parts, outgoing);
+            }
+        }
+    }
+
+    /// Hands a scheduled rule's own event to its targets.
+    pub fn route_scheduled(
+        &self,
+        cx: &Cx,
+        bus: &Bus,
+        rule: &Rule,
+        at: Timestamp,
+        trace: &Trace,
+        outgoing: &mut Outgoing,
+    ) {
+        let row = &rule.row;
+        let event =
+            envelope(cx, bus, "aws.events", "Scheduled Event", at, std::slice::from_ref(&row.arn), "{}");
+        let arn = bus.arn.to_string();
+        let fate = Fate::happened(cx.now(), trace, &event.id, &row.arn, summary(&event.text));
+        self.delivery.ledger().record(&mut outgoing.batch, &fate);
+        let mut whole = None;
+        for target in &rule.targets {
+            let payload = input(cx, rule, target, &event, &mut whole);
+            let parts = Parts { id: &event.id, source: &arn, via: &row.arn, trace, hops: 0 };
+            self.hand_over(cx, target, payload, &parts, outgoing);
+        }
+    }
+
+    fn hand_over(&self, cx: &Cx, target: &Ready, payload: Bytes, parts: &Parts<'_>, outgoing: &mut Outgoing) {
+        if target.arn.service == "logs" {
+            let group =
+                target.arn.resource.trim_start_matches("log-group:").trim_end_matches(":*").to_string();
+            let message = String::from_utf8_lossy(&payload).into_owned();
+            outgoing.lines.push((group, LogLine { at: cx.now(), message }));
+            return;
+        }
+        let mut attributes = std::collections::BTreeMap::new();
+        if let Some(group) = &target.row.group_id {
+            attributes.insert("message-group-id".to_string(), group.clone());
+            attributes.insert("message-deduplication-id".to_string(), parts.id.to_string());
+        }
+        if target.arn.service == "events" {
+            attributes.insert("hops".to_string(), (parts.hops + 1).to_string());
+        }
+        let event = Event {
+            id: parts.id.into(),
+            source: parts.source.into(),
+            via: parts.via.into(),
+            payload: payload.clone(),
+            attributes,
+            trace: parts.trace.clone(),
+        };
+        match self.delivery.deliver(cx, &mut outgoing.batch, &target.arn, event) {
+            Ok(staged) => outgoing.staged.push(staged),
+            Err(fault) => self.refused(cx, target, payload, parts, &fault, outgoing),
+        }
+    }
+
+    /// A target that does not take the event: to its dead-letter queue, with the attributes AWS adds, or nowhere.
+    fn refused(
+        &self,
+        cx: &Cx,
+        target: &Ready,
+        payload: Bytes,
+        parts: &Parts<'_>,
+        fault: &Fault,
+        outgoing: &mut Outgoing,
+    ) {
+        let (code, sentence) = error_of(fault);
+        let text = |value: &str| json!({"DataType": "String", "StringValue": value});
+        let attributes = json!({
+            "RULE_ARN": text(parts.via),
+            "TARGET_ARN": text(&target.row.arn),
+            "ERROR_CODE": text(code),
+            "ERROR_MESSAGE": text(&sentence),
+        });
+        let event = Event {
+            id: parts.id.into(),
+            source: target.row.arn.clone(),
+            via: "dead-letter queue".into(),
+            payload,
+            attributes: [("message-attributes".to_string(), attributes.to_string())].into(),
+            trace: parts.trace.clone(),
+        };
+        let queue = target.row.dead_letter_arn.as_deref().and_then(|arn| arn.parse().ok());
+        let staged = queue.and_then(|arn| self.delivery.deliver(cx, &mut outgoing.batch, &arn, event).ok());
+        let fate = Fate {
+            at: cx.now().millis(),
+            event: parts.id.into(),
+            trace: parts.trace.root.clone(),
+            source: parts.source.into(),
+            target: target.row.arn.clone(),
+            via: parts.via.into(),
+            step: if staged.is_some() { Step::DeadLettered } else { Step::Dropped },
+            detail: sentence,
+            attempt: 1,
+            took_us: 0,
+        };
+        self.delivery.ledger().record(&mut outgoing.batch, &fate);
+        outgoing.staged.extend(staged);
+    }
+
+    /// Submits what was made of events; what was handed over is attempted once the ticket is through.
+    pub fn send(&self, cx: &Cx, outgoing: Outgoing) -> Result<tidemill_store::Ticket, Fault> {
+        let ticket = self.platform.submit(outgoing.batch)?;
+        let seq = ticket.seq();
+        outgoing.staged.into_iter().for_each(|staged| staged.release(seq));
+        if let (false, Some(logs)) = (outgoing.lines.is_empty(), self.platform.doors.logs.get()) {
+            for (group, line) in outgoing.lines {
+                let stream = cx.random().uuid();
+                logs.write(cx.account(), cx.region(), &group, &stream, vec![line]);
+            }
+        }
+        Ok(ticket)
+    }
+}
+
+/// What a hand-over says of where it comes from.
+struct Parts<'a> {
+    id: &'a str,
+    source: &'a str,
+    via: &'a str,
+    trace: &'a Trace,
+    hops: u32,
+}
+
+/// The event as rules see it and targets get it.
+pub fn envelope(
+    cx: &Cx,
+    bus: &Bus,
+    source: &str,
+    kind: &str,
+    at: Timestamp,
+    resources: &[String],
+    detail: &str,
+) -> Envelope {
+    let id = cx.random().uuid();
+    let quoted = |text: &str| Value::from(text).to_string();
+    let resources = Value::from(resources.to_vec());
+    let text = format!(
+        r#"{{"version":"0","id":"{id}","detail-type":{},"source":{},"account":"{}","time":"{}","region":"{}","resources":{resources},"detail":{}}}"#,
+        quoted(kind),
+        quoted(source),
+        bus.arn.account,
+        printed(at),
+        bus.arn.region,
+        detail.trim()
+    );
+    Envelope { id, text }
+}
+
+fn printed(at: Timestamp) -> String {
+    let at = jiff::Timestamp::from_millisecond(at.millis()).unwrap_or_default();
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn input(cx: &Cx, rule: &Rule, target: &Ready, event: &Envelope, whole: &mut Option<Value>) -> Bytes {
+    let mut parsed =
+        || whole.get_or_insert_with(|| serde_json::from_str(&event.text).unwrap_or_default()).clone();
+    match &target.input {
+        Input::Event => Bytes::from(event.text.clone()),
+        Input::Constant(text) => Bytes::from(text.clone()),
+        Input::Path(path) => Bytes::from(path.select(&parsed()).unwrap_or(Value::Null).to_string()),
+        Input::Transformed(transformer) => {
+            let RuleRow { arn, name, .. } = &rule.row;
+            let ingestion_time = printed(cx.now());
+            let context = RuleContext { rule_arn: arn, rule_name: name, ingestion_time: &ingestion_time };
+            Bytes::from(transformer.apply(&parsed(), &context))
+        }
+    }
+}
+
+fn error_of(fault: &Fault) -> (&'static str, String) {
+    let code = match fault.code() {
+        code if code.contains("NotFound") || code.contains("DoesNotExist") || code.starts_with("NoSuch") => {
+            "RESOURCE_NOT_FOUND"
+        }
+        code if code.contains("Denied") => "NO_PERMISSIONS",
+        code if code.contains("Invalid") || code.contains("Validation") => "INVALID_PARAMETER",
+        _ => "SDK_CLIENT_ERROR",
+    };
+    (code, fault.message().to_string())
+}
+
+/// The beginning of an event, for journeys.
+fn summary(text: &str) -> String {
+    let from = text.find("\"detail-type\"").unwrap_or(0);
+    text[from..].chars().take(160).collect()
+}

@@ -1,0 +1,66 @@
+//! Amazon EventBridge: buses, rules by pattern and by schedule, targets, and the events between them.
+//!
+//! `events` is the way of an event: envelope, match (the automaton of `engines/event-pattern`), input per target, hand-over,
+//! all in the batch that acknowledges it. `state` keeps buses and rules, `schedules` fires rules that have a time,
+//! `target` makes buses targets of other services. In-platform targets take an event or refuse it for good, so retry
+//! policies have nothing to do for them; refused events go to the target's dead-letter queue.
+//! Archives, replays, API destinations, partner sources and global endpoints are not there yet and say so.
+
+pub mod api;
+mod buses;
+mod events;
+mod patterns;
+mod resources;
+mod rules;
+mod schedules;
+mod state;
+mod tags;
+mod target;
+mod targets;
+
+use std::sync::Arc;
+
+use tidemill_delivery::Delivery;
+use tidemill_platform::{Platform, Service};
+use tidemill_store::Damaged;
+
+use api::op;
+pub use state::EventBridge;
+
+/// Opens the service over the platform's store. Scheduled rules fire after [`EventBridge::start`].
+pub fn service(
+    platform: &Arc<Platform>,
+    delivery: &Delivery,
+) -> Result<(Service, Arc<EventBridge>), Damaged> {
+    let bridge = EventBridge::open(platform.clone(), delivery.clone())?;
+    delivery.target("events", Arc::new(target::Buses(bridge.clone())));
+    delivery.route(target::ROUTE, Arc::new(target::Buses(bridge.clone())));
+    platform.doors.provide(Arc::new(resources::Resources(bridge.clone())));
+    Ok((table(bridge.clone()), bridge))
+}
+
+fn table(bridge: Arc<EventBridge>) -> Service {
+    Service::new(&api::SERVICE, bridge)
+        .on::<op::PutEvents>(events::put_events)
+        .on::<op::CreateEventBus>(buses::create_event_bus)
+        .on::<op::DeleteEventBus>(buses::delete_event_bus)
+        .on::<op::DescribeEventBus>(buses::describe_event_bus)
+        .on::<op::ListEventBuses>(buses::list_event_buses)
+        .on::<op::PutPermission>(buses::put_permission)
+        .on::<op::RemovePermission>(buses::remove_permission)
+        .on::<op::PutRule>(rules::put_rule)
+        .on::<op::DeleteRule>(rules::delete_rule)
+        .on::<op::DescribeRule>(rules::describe_rule)
+        .on::<op::EnableRule>(rules::enable_rule)
+        .on::<op::DisableRule>(rules::disable_rule)
+        .on::<op::ListRules>(rules::list_rules)
+        .on::<op::ListRuleNamesByTarget>(targets::list_rule_names_by_target)
+        .on::<op::PutTargets>(targets::put_targets)
+        .on::<op::RemoveTargets>(targets::remove_targets)
+        .on::<op::ListTargetsByRule>(targets::list_targets_by_rule)
+        .on::<op::TestEventPattern>(patterns::test_event_pattern)
+        .on::<op::TagResource>(tags::tag_resource)
+        .on::<op::UntagResource>(tags::untag_resource)
+        .on::<op::ListTagsForResource>(tags::list_tags_for_resource)
+        .build()
+}

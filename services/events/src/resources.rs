@@ -1,0 +1,165 @@
+//! EventBridge's CloudFormation types: buses and rules.
+
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, FutureExt};
+use serde_json::Value;
+use tidemill_platform::{
+    Cx, Fault,
+    provider::{Provided, ResourceProvider, Updated, Wanted, number, text},
+};
+
+use crate::{EventBridge, api, api::PutRuleRequest};
+
+const BUS: &str = "AWS::Events::EventBus";
+const RULE: &str = "AWS::Events::Rule";
+
+pub struct Resources(pub Arc<EventBridge>);
+
+impl ResourceProvider for Resources {
+    fn types(&self) -> &'static [&'static str] {
+        &[BUS, RULE]
+    }
+
+    fn create<'a>(&'a self, cx: &'a Cx, wanted: Wanted<'a>) -> BoxFuture<'a, Result<Provided, Fault>> {
+        async move {
+            let name = text(wanted.properties, "Name").unwrap_or_else(|| wanted.generated_name.to_string());
+            if wanted.resource_type == BUS {
+                return self.create_bus(cx, &name, wanted.properties).await;
+            }
+            let bus = text(wanted.properties, "EventBusName");
+            if self.0.bus(cx, bus.as_deref())?.rule(&name).is_ok() {
+                return Err(Fault::new("AlreadyExists", format!("{name} already exists")));
+            }
+            self.set_rule(cx, &name, wanted.properties).await
+        }
+        .boxed()
+    }
+
+    fn update<'a>(
+        &'a self,
+        cx: &'a Cx,
+        physical_id: &'a str,
+        old: &'a Value,
+        wanted: Wanted<'a>,
+    ) -> BoxFuture<'a, Result<Updated, Fault>> {
+        async move {
+            let same = |name: &str| old.get(name) == wanted.properties.get(name);
+            if wanted.resource_type == BUS || !same("Name") || !same("EventBusName") {
+                return Ok(Updated::Replace);
+            }
+            let name = physical_id.rsplit('|').next().unwrap_or(physical_id);
+            self.set_rule(cx, name, wanted.properties).await.map(Updated::InPlace)
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(
+        &'a self,
+        cx: &'a Cx,
+        resource_type: &'a str,
+        physical_id: &'a str,
+        properties: &'a Value,
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        async move {
+            if resource_type == BUS {
+                return self.0.unmake(cx, physical_id).await;
+            }
+            let bus = text(properties, "EventBusName");
+            let Ok(bus) = self.0.bus(cx, bus.as_deref()) else { return Ok(()) };
+            let name = physical_id.rsplit('|').next().unwrap_or(physical_id);
+            self.0.change_rule(&bus, name, |_| Ok((None, ()))).await
+        }
+        .boxed()
+    }
+}
+
+impl Resources {
+    async fn create_bus(&self, cx: &Cx, name: &str, properties: &Value) -> Result<Provided, Fault> {
+        for refused in ["EventSourceName", "KmsKeyIdentifier", "DeadLetterConfig", "LogConfig", "Policy"] {
+            if properties.get(refused).is_some() {
+                return Err(Fault::not_implemented(format!("{refused} of {BUS}")));
+            }
+        }
+        let row = self.0.make(cx, name, text(properties, "Description"), Default::default()).await?;
+        Ok(provided(name.into(), &[("Arn", &row.arn), ("Name", name)]))
+    }
+
+    async fn set_rule(&self, cx: &Cx, name: &str, properties: &Value) -> Result<Provided, Fault> {
+        let bus = self.0.bus(cx, text(properties, "EventBusName").as_deref())?;
+        let pattern = properties.get("EventPattern").map(|pattern| match pattern {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        });
+        let input = PutRuleRequest {
+            name: name.into(),
+            schedule_expression: text(properties, "ScheduleExpression"),
+            event_pattern: pattern,
+            state: text(properties, "State").map(|state| state.as_str().into()),
+            description: text(properties, "Description"),
+            role_arn: text(properties, "RoleArn"),
+            ..PutRuleRequest::default()
+        };
+        let targets = properties.get("Targets").and_then(Value::as_array).into_iter().flatten();
+        let targets = targets.map(target).collect::<Result<Vec<_>, _>>()?;
+        let arn = self.0.set_rule(cx, &bus, input).await?;
+        self.0.set_targets(&bus, name, targets, true).await?;
+        let of = bus.row.read().name.clone();
+        let physical_id = if of == "default" { name.to_string() } else { format!("{of}|{name}") };
+        Ok(provided(physical_id, &[("Arn", &arn)]))
+    }
+}
+
+fn target(value: &Value) -> Result<api::Target, Fault> {
+    const KNOWN: &[&str] = &[
+        "Id",
+        "Arn",
+        "RoleArn",
+        "Input",
+        "InputPath",
+        "InputTransformer",
+        "SqsParameters",
+        "DeadLetterConfig",
+        "RetryPolicy",
+    ];
+    if let Some((unknown, _)) =
+        value.as_object().into_iter().flatten().find(|(name, _)| !KNOWN.contains(&name.as_str()))
+    {
+        return Err(Fault::not_implemented(format!("{unknown} of a rule's target")));
+    }
+    let nested = |part: &str| value.get(part).cloned().unwrap_or_default();
+    let (transformer, retry) = (nested("InputTransformer"), nested("RetryPolicy"));
+    let small = |name: &str| number(&retry, name).and_then(|number| i32::try_from(number).ok());
+    Ok(api::Target {
+        id: text(value, "Id").unwrap_or_default(),
+        arn: text(value, "Arn").unwrap_or_default(),
+        role_arn: text(value, "RoleArn"),
+        input: text(value, "Input"),
+        input_path: text(value, "InputPath"),
+        input_transformer: value.get("InputTransformer").map(|_| api::InputTransformer {
+            input_paths_map: transformer.get("InputPathsMap").and_then(Value::as_object).map(|paths| {
+                paths
+                    .iter()
+                    .filter_map(|(name, path)| Some((name.clone(), path.as_str()?.to_string())))
+                    .collect()
+            }),
+            input_template: text(&transformer, "InputTemplate").unwrap_or_default(),
+        }),
+        sqs_parameters: value
+            .get("SqsParameters")
+            .map(|one| api::SqsParameters { message_group_id: text(one, "MessageGroupId") }),
+        dead_letter_config: value
+            .get("DeadLetterConfig")
+            .map(|one| api::DeadLetterConfig { arn: text(one, "Arn") }),
+        retry_policy: value.get("RetryPolicy").map(|_| api::RetryPolicy {
+            maximum_retry_attempts: small("MaximumRetryAttempts"),
+            maximum_event_age_in_seconds: small("MaximumEventAgeInSeconds"),
+        }),
+        ..api::Target::default()
+    })
+}
+
+fn provided(physical_id: String, attributes: &[(&str, &str)]) -> Provided {
+    let attributes = attributes.iter().map(|(name, value)| (name.to_string(), Value::from(*value)));
+    Provided { physical_id, attributes: attributes.collect() }
+}

@@ -1,0 +1,179 @@
+//! Mappings of SQS queues: one reader a mapping gathers batches, as many functions run as there are batches and the limit
+//! allows. A reader without messages waits inside the queue and is woken by the next one.
+//!
+//! As on AWS, messages that a function failed on stay in flight until their visibility timeout ends. Readers hold a
+//! bounded amount of messages in memory, all mappings together.
+
+mod answer;
+mod batch;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tidemill_platform::{Cx, Fault, Timestamp, Trace, doors::Queues};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+};
+
+use self::batch::{Batch, Gather};
+use super::{MappingRow, filters::Filters};
+use crate::{Lambda, names::Named, run::ACCOUNT_CONCURRENCY};
+
+/// Messages held by all mappings together, in KiB.
+const HELD_KIB: usize = 256 << 10;
+/// The wait after a refused invocation or a queue that is not there: doubles from the first to the last.
+const FIRST_WAIT_MS: i64 = 500;
+const LAST_WAIT_MS: i64 = 60_000;
+
+/// The readers of all enabled mappings, by UUID.
+pub struct Readers {
+    tasks: Mutex<HashMap<String, JoinHandle<()>>>,
+    held: Arc<Semaphore>,
+}
+
+impl Default for Readers {
+    fn default() -> Readers {
+        Readers { tasks: Mutex::default(), held: Arc::new(Semaphore::new(HELD_KIB)) }
+    }
+}
+
+impl Readers {
+    /// Begins to read, or begins anew with changed settings. Batches that run already go on.
+    pub fn run(&self, lambda: &Lambda, row: &MappingRow) -> Result<(), Fault> {
+        let reader = Arc::new(Reader {
+            lambda: lambda.this.clone(),
+            queues: lambda.platform.doors.queues.ask("SQS")?.clone(),
+            filters: Filters::parse(&row.filters)?,
+            row: row.clone(),
+        });
+        let task = tokio::spawn(reader.read(self.held.clone()));
+        if let Some(before) = self.tasks.lock().insert(row.uuid.clone(), task) {
+            before.abort();
+        }
+        Ok(())
+    }
+
+    pub fn stop(&self, uuid: &str) {
+        if let Some(task) = self.tasks.lock().remove(uuid) {
+            task.abort();
+        }
+    }
+
+    pub fn stop_all(&self) {
+        for (_, task) in self.tasks.lock().drain() {
+            task.abort();
+        }
+    }
+}
+
+struct Reader {
+    lambda: Weak<Lambda>,
+    queues: Arc<dyn Queues>,
+    row: MappingRow,
+    filters: Filters,
+}
+
+impl Reader {
+    async fn read(self: Arc<Self>, held: Arc<Semaphore>) {
+        let most = self.row.max_concurrency.unwrap_or(ACCOUNT_CONCURRENCY).clamp(1, ACCOUNT_CONCURRENCY);
+        let places = Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1)));
+        let mut gather = Gather::new(&self.row);
+        let mut wait_ms = FIRST_WAIT_MS;
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let Some(cx) = self.cx() else { return };
+            match gather.next(&cx, &*self.queues).await {
+                Ok(Some(batch)) => {
+                    wait_ms = FIRST_WAIT_MS;
+                    let kib = u32::try_from(batch.bytes / 1024 + 1).unwrap_or(u32::MAX).min(HELD_KIB as u32);
+                    let Ok(weight) = held.clone().acquire_many_owned(kib).await else { return };
+                    tokio::spawn(self.clone().work(cx, batch, (place, weight)));
+                }
+                Ok(None) => {}
+                Err(fault) => {
+                    tracing::warn!(%fault, mapping = self.row.uuid, "a queue cannot be read");
+                    pause(&cx, &mut wait_ms).await;
+                }
+            }
+        }
+    }
+
+    /// A batch has a context of its own; `None` when the platform stops.
+    fn cx(&self) -> Option<Cx> {
+        let platform = self.lambda.upgrade()?.platform.clone();
+        let trace = Trace::begin(platform.clock.now(), &platform.random);
+        Some(Cx::internal(platform, &self.row.account, &self.row.region, trace))
+    }
+
+    /// Runs the function with a batch and deletes what is done with.
+    async fn work(
+        self: Arc<Self>,
+        cx: Cx,
+        batch: Batch,
+        _places: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    ) {
+        let (batch, unwanted) = batch.split(|record| self.filters.let_message_in(record));
+        self.delete(&cx, unwanted.receipts()).await;
+        if batch.items.is_empty() {
+            return;
+        }
+        let done = self.invoke(&cx, &batch).await;
+        self.delete(&cx, done).await;
+    }
+
+    /// The receipts of the messages that are done with.
+    async fn invoke(&self, cx: &Cx, batch: &Batch) -> Vec<String> {
+        let visible_again = self.visible_again(cx);
+        let mut wait_ms = FIRST_WAIT_MS;
+        loop {
+            let Some(lambda) = self.lambda.upgrade() else { return Vec::new() };
+            let Ok(named) = Named::read(cx, &self.row.function_arn, None) else { return Vec::new() };
+            let request_id = cx.random().uuid();
+            match lambda.run(cx, &named, request_id, batch.event(), None).await {
+                Ok((_, ran)) if ran.function_error.is_some() => return Vec::new(),
+                Ok((_, ran)) if self.row.reports_failures => return answer::done(&ran.payload, batch),
+                Ok(_) => return batch.receipts(),
+                Err(fault) if fault.code() == "TooManyRequestsException" => {
+                    drop(lambda);
+                    if cx.now().millis() + wait_ms >= visible_again.millis() {
+                        return Vec::new();
+                    }
+                    pause(cx, &mut wait_ms).await;
+                }
+                Err(fault) => {
+                    tracing::warn!(%fault, mapping = self.row.uuid, "a function could not be run");
+                    return Vec::new();
+                }
+            }
+        }
+    }
+
+    /// Until when messages received now are nobody else's.
+    fn visible_again(&self, cx: &Cx) -> Timestamp {
+        let visibility_s = self.queues.describe(&self.row.source_arn).map_or(0, |queue| queue.visibility_s);
+        Timestamp::from_millis(cx.now().millis() + visibility_s * 1000)
+    }
+
+    async fn delete(&self, cx: &Cx, receipts: Vec<String>) {
+        if receipts.is_empty() {
+            return;
+        }
+        if let Err(fault) = self.queues.delete(cx, &self.row.source_arn, &receipts).await {
+            tracing::warn!(%fault, mapping = self.row.uuid, "messages that are done with were not deleted");
+        }
+    }
+}
+
+async fn pause(cx: &Cx, wait_ms: &mut i64) {
+    let until = Timestamp::from_millis(cx.now().millis() + *wait_ms);
+    cx.clock().sleep_until(until).await;
+    *wait_ms = (*wait_ms * 2).min(LAST_WAIT_MS);
+}
+
+/// Longer than any reader lives: it is woken by a message, not by time.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
