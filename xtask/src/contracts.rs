@@ -169,13 +169,24 @@ fn derive(service: &str, wanted: &Wanted, model: &Value) -> Result<Value> {
         operations.insert(name.clone(), operation(&all[name], &mut reached)?);
     }
     reached.shapes.sort_keys();
-    let absent: BTreeSet<&String> = all.keys().filter(|name| !wanted.operations.contains(*name)).collect();
+    let is_rest = model["metadata"]["protocol"].as_str().is_some_and(|protocol| protocol.starts_with("rest"));
+    let absent: BTreeSet<String> = all
+        .iter()
+        .filter(|(name, _)| !wanted.operations.contains(*name))
+        .map(|(name, operation)| if is_rest { named_by_path(name, operation) } else { name.clone() })
+        .collect();
     Ok(json!({
         "service": service_info(service, &model["metadata"]),
         "operations": operations,
         "absent": absent,
         "shapes": reached.shapes.into_iter().collect::<Map<_, _>>(),
     }))
+}
+
+/// REST operations are known by method and path, so an absent one needs those to be told from one nobody has.
+fn named_by_path(name: &str, operation: &Value) -> String {
+    let text = |key: &str| operation["http"][key].as_str().unwrap_or_default();
+    format!("{name} {} {}", text("method"), text("requestUri"))
 }
 
 fn service_info(service: &str, metadata: &Value) -> Value {

@@ -235,7 +235,8 @@ pub struct ServiceMeta {
     /// How validation failures are worded; see `wire::validate`.
     pub validation: Validation,
     pub operations: &'static [&'static OperationMeta],
-    /// Operations AWS has and we do not implement; they answer `NotImplemented`.
+    /// Operations AWS has and we do not implement; they answer `NotImplemented`. Names, followed by method and URI where
+    /// the service is known by those (`CreateCapacityProvider POST /2025-11-30/capacity-providers`).
     pub absent: &'static [&'static str],
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Contract {
     pub service: ServiceInfo,
     pub operations: IndexMap<String, OperationInfo>,
-    /// Operations AWS has and we do not; bare names.
+    /// Operations AWS has and we do not: names, for REST services with method and URI.
     #[serde(default)]
     pub absent: Vec<String>,
     pub shapes: IndexMap<String, ShapeInfo>,

@@ -48,7 +48,7 @@ struct Inner {
 pub struct Staged(Stage);
 
 enum Stage {
-    Row { delivery: Delivery, id: u64, partition: Partition, handover: Handover },
+    Row { delivery: Delivery, id: u64, partition: Partition, handover: Box<Handover> },
     Taken(Box<dyn Taken>),
 }
 
@@ -153,7 +153,7 @@ impl Delivery {
         let id = self.fresh_id();
         batch.put_in(partition, &PENDING, &id, &handover);
         self.record(batch, &handover, Step::Accepted, String::new(), 0, 0);
-        Staged(Stage::Row { delivery: self.clone(), id, partition, handover })
+        Staged(Stage::Row { delivery: self.clone(), id, partition, handover: Box::new(handover) })
     }
 
     fn fresh_id(&self) -> u64 {
@@ -396,7 +396,9 @@ impl Staged {
     /// submitted, with no `await` in between: the caller of a handler may go away at any of those.
     pub fn release(self, seq: Seq) {
         match self.0 {
-            Stage::Row { delivery, id, partition, handover } => delivery.schedule(id, partition, seq, handover),
+            Stage::Row { delivery, id, partition, handover } => {
+                delivery.schedule(id, partition, seq, *handover);
+            }
             Stage::Taken(taken) => taken.submitted(seq),
         }
     }

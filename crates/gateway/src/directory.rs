@@ -150,7 +150,8 @@ impl Entry {
 }
 
 fn knows(meta: &ServiceMeta, action: &str) -> bool {
-    meta.operations.iter().any(|operation| operation.name == action) || meta.absent.contains(&action)
+    meta.operations.iter().any(|operation| operation.name == action)
+        || meta.absent.iter().any(|absent| absent.split(' ').next() == Some(action))
 }
 
 /// `us-east-1`, `eu-isoe-west-1`: letters, dashes, a number.

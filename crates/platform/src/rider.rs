@@ -36,7 +36,7 @@ mod tests {
         let platform = Platform::for_tests();
         let note = |name: &'static str| {
             move |batch: &mut tidemill_store::Batch| {
-                drop(batch.put_in(Partition::FIRST, &NOTES, &name.to_string(), &1))
+                batch.put_in(Partition::FIRST, &NOTES, &name.to_string(), &1);
             }
         };
         let write = |name: &str| {

@@ -55,7 +55,12 @@ impl Router {
         for (index, operation) in service.operations.iter().enumerate() {
             router.by_name.insert(operation.name, index);
             if rest {
-                router.paths.add(index, operation);
+                router.paths.add(index, operation.method, operation.uri);
+            }
+        }
+        for (at, absent) in service.absent.iter().enumerate().filter(|_| rest) {
+            if let [_, method, uri] = absent.splitn(3, ' ').collect::<Vec<_>>()[..] {
+                router.paths.add(service.operations.len() + at, method, uri);
             }
         }
         router
@@ -97,6 +102,11 @@ impl Router {
         let unknown = || Unrouted::Unknown(protocol, format!("{} {}", asked.method, asked.path));
         let mut labels = Labels::new();
         let index = self.paths.find(segments(asked.path), asked, &mut labels).ok_or_else(unknown)?;
+        if let Some(absent) =
+            index.checked_sub(self.service.operations.len()).and_then(|at| self.service.absent.get(at))
+        {
+            return Err(Unrouted::Absent(protocol, name_of(absent)));
+        }
         let operation = *self.service.operations.get(index).ok_or_else(unknown)?;
         Ok(Route { protocol, operation, index, labels })
     }
@@ -107,8 +117,8 @@ impl Router {
         {
             return Ok(Route { protocol, operation, index, labels: Labels::new() });
         }
-        Err(match self.service.absent.iter().find(|absent| **absent == name) {
-            Some(absent) => Unrouted::Absent(protocol, absent),
+        Err(match self.service.absent.iter().find(|absent| name_of(absent) == name) {
+            Some(absent) => Unrouted::Absent(protocol, name_of(absent)),
             None => Unrouted::Unknown(protocol, name.into()),
         })
     }
@@ -142,6 +152,11 @@ impl Router {
     }
 }
 
+/// The name in an absent operation's line.
+fn name_of(absent: &'static str) -> &'static str {
+    absent.split(' ').next().unwrap_or(absent)
+}
+
 fn is_rest(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::RestJson | Protocol::RestXml)
 }
@@ -170,8 +185,8 @@ struct End {
 }
 
 impl Node {
-    fn add(&mut self, index: usize, operation: &'static OperationMeta) {
-        let (path, query) = operation.uri.split_once('?').unwrap_or((operation.uri, ""));
+    fn add(&mut self, index: usize, method: &'static str, uri: &'static str) {
+        let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
         let mut node = self;
         for segment in path.split('/').filter(|segment| !segment.is_empty()) {
             let label = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
@@ -183,7 +198,7 @@ impl Node {
         }
         let query = query.split('&').filter(|piece| !piece.is_empty());
         let query = query.map(|piece| piece.split_once('=').unwrap_or((piece, ""))).collect();
-        node.ends.push(End { method: operation.method, query, index });
+        node.ends.push(End { method, query, index });
         node.ends.sort_by_key(|end| std::cmp::Reverse(end.query.len()));
     }
 

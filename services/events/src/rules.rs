@@ -34,7 +34,10 @@ impl EventBridge {
     pub async fn set_rule(&self, cx: &Cx, bus: &Bus, input: PutRuleRequest) -> Result<String, Fault> {
         check(bus, &input)?;
         if bus.rules.read().len() >= MOST_RULES && bus.rule(&input.name).is_err() {
-            return Err(LimitExceededException::new("The requested resource exceeds the maximum number allowed.").into());
+            return Err(LimitExceededException::new(
+                "The requested resource exceeds the maximum number allowed.",
+            )
+            .into());
         }
         let name = input.name.clone();
         let row = self

@@ -71,10 +71,7 @@ pub async fn send_message_batch(
             })
             .collect();
     }
-    Ok(SendMessageBatchResult {
-        successful,
-        failed: (!failed.is_empty()).then_some(failed).unwrap_or_default(),
-    })
+    Ok(SendMessageBatchResult { successful, failed })
 }
 
 pub async fn delete_message_batch(

@@ -30,6 +30,9 @@ pub async fn change_message_visibility(
     Ok(Unit)
 }
 
+/// What became of each entry.
+pub type Outcomes = Vec<Result<(), Fault>>;
+
 impl Sqs {
     /// Deletes messages by their receipts in one batch; what became of each, in order.
     pub fn delete_received(
@@ -37,7 +40,7 @@ impl Sqs {
         cx: &Cx,
         queue: &Queue,
         receipts: &[&str],
-    ) -> Result<(Vec<Result<(), Fault>>, Option<Ticket>), Fault> {
+    ) -> Result<(Outcomes, Option<Ticket>), Fault> {
         let mut batch = Batch::new(queue.partition);
         let mut hot = self.hot(queue, cx.now().millis())?;
         let mut outcomes = Vec::with_capacity(receipts.len());

@@ -142,7 +142,7 @@ impl Sqs {
         }
         if !batch.is_empty() {
             // Not waited for: after a crash a message may be given out once more, never less.
-            let _ = self.platform.submit(batch)?;
+            drop(self.platform.submit(batch)?);
         }
         self.plan(queue, &mut hot);
         drop(hot);
