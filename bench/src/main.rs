@@ -53,6 +53,8 @@ pub enum Suite {
     S3,
     /// Messages sent, cycled, and woken for.
     Sqs,
+    /// Events through rules into a queue; makes 100,000 rules, which takes a while.
+    Events,
     /// From exec to the first answer.
     Start,
     /// Memory and CPU of a platform that does nothing.
@@ -98,6 +100,7 @@ fn run(options: &Options) -> Result<()> {
             Suite::Dynamodb => suites::dynamodb::run(options, &mut report)?,
             Suite::S3 => suites::s3::run(options, &mut report)?,
             Suite::Sqs => suites::sqs::run(options, &mut report)?,
+            Suite::Events => suites::events::run(options, &mut report)?,
             Suite::Start => suites::start::run(options, &mut report)?,
             Suite::Idle => suites::idle::run(options, &mut report)?,
             Suite::Lambda => suites::lambda::run(options, &mut report)?,

@@ -2,9 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 
-from conftest import BINARY, ROOT
+from conftest import BINARY, ROOT, Server
 
 EXAMPLE = ROOT / "examples" / "sales-pipeline"
 
@@ -78,3 +79,44 @@ def test_journeys_are_found_by_id(server, name):
     s3.create_bucket(Bucket=name)
     assert "nothing is known of nonsense" in tidemill("journey", "nonsense", server=server, code=1)
     assert isinstance(json.loads(tidemill("--output", "json", "journey", server=server)), list)
+
+
+def test_an_application_that_is_up_works_with_the_plain_cli(tmp_path, eventually):
+    command = [BINARY, "up", str(EXAMPLE), "--listen", "127.0.0.1:0", "--data", str(tmp_path / "data")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"})
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "AWS_ENDPOINT_URL=" in line:
+            break
+    try:
+        server = Server(tmp_path)
+        server.endpoint = lines[0].split()[1]
+        server.cli("s3", "cp", str(EXAMPLE / "sale.json"), "s3://sales-files/in/")
+        table = next(line.split()[1] for line in lines if line.startswith("  MetricsTable"))
+        key = json.dumps({"region": {"S": "north"}})
+        row = eventually(lambda: server.cli("dynamodb", "get-item", "--table-name", table, "--key", key, "--output", "json").strip())
+        assert json.loads(row)["Item"]["revenue"] == {"N": "129.9"}
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+
+
+def test_events_are_put_and_explained(server, name, tmp_path):
+    events, sqs = server.client("events"), server.client("sqs")
+    events.create_event_bus(Name=name)
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    events.put_rule(Name="small", EventBusName=name, EventPattern='{"detail": {"amount": [{"numeric": ["<", 10]}]}}')
+    events.put_rule(Name="shop", EventBusName=name, EventPattern='{"source": ["shop"]}')
+    events.put_targets(Rule="shop", EventBusName=name, Targets=[{"Id": "q", "Arn": f"arn:aws:sqs:us-east-1:000000000000:{name}"}])
+    event = tmp_path / "event.json"
+    event.write_text('{"source": "shop", "detail-type": "Order", "detail": {"amount": 50}}')
+    verdicts = {one["rule"]: one for one in json.loads(tidemill("--output", "json", "events", "explain", "--event", event, "--bus", name, server=server))}
+    assert verdicts["shop"]["matched"] and not verdicts["small"]["matched"]
+    assert verdicts["small"]["failures"][0]["path"] == "detail.amount" and verdicts["small"]["failures"][0]["found"] == "50"
+    assert "✗ small" in tidemill("events", "explain", "--event", event, "--bus", name, server=server)
+    event_id = tidemill("events", "put", event, "--bus", name, server=server).split()[0]
+    message = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5)["Messages"][0]
+    assert json.loads(message["Body"])["id"] == event_id
+    assert "delivered" in tidemill("journey", event_id, server=server)
+    assert "Source is a required argument" in tidemill("events", "put", "{}", server=server, code=1)

@@ -17,7 +17,7 @@ def test_unknown_operations_are_told_from_unbuilt_ones(server):
     status, body = dynamodb(server, "CreateBackup", b"{}")
     assert status == 501 and "CreateBackup" in body.decode()
     with refused("NotImplemented", 501):
-        server.client("sqs").list_queues()
+        server.client("kinesis").list_streams()
 
 
 def test_broken_bodies_are_refused(server):

@@ -46,6 +46,11 @@ pub enum Command {
     Invoke(Invoke),
     /// Print a function's or log group's lines.
     Logs(Logs),
+    /// Put an event on a bus, or ask which rules match it and why the others do not.
+    Events {
+        #[command(subcommand)]
+        action: Events,
+    },
     /// Show what became of an event, hop by hop. Without an id: the newest journeys.
     Journey {
         /// A trace root, request, event or message id.
@@ -164,6 +169,27 @@ pub struct Logs {
     /// Go on with what is written from now on.
     #[arg(short, long)]
     pub follow: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Events {
+    /// Put an event on a bus.
+    Put {
+        /// A file, or JSON text: an entry as PutEvents takes it, or an event as targets get it.
+        event: String,
+        /// The bus.
+        #[arg(long, default_value = "default")]
+        bus: String,
+    },
+    /// Say for every rule of a bus whether it matches an event, and which fields kept it from doing so.
+    Explain {
+        /// A file, or JSON text: an entry as PutEvents takes it, or an event as targets get it.
+        #[arg(long)]
+        event: String,
+        /// The bus.
+        #[arg(long, default_value = "default")]
+        bus: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use tidemill_api::{Fault, WriteShape};
 use tidemill_delivery::ledger;
+use tidemill_events::EventBridge;
 use tidemill_platform::{Cx, HttpBody, HttpService, Platform};
 use tidemill_wire::value::{ValueReader, to_value};
 
@@ -20,11 +21,12 @@ const MOST_STEPS: usize = 1000;
 
 pub struct Internal {
     platform: Arc<Platform>,
+    events: Arc<EventBridge>,
 }
 
 impl Internal {
-    pub fn new(platform: Arc<Platform>) -> Internal {
-        Internal { platform }
+    pub fn new(platform: Arc<Platform>, events: Arc<EventBridge>) -> Internal {
+        Internal { platform, events }
     }
 }
 
@@ -34,9 +36,13 @@ impl HttpService for Internal {
         cx: Cx,
         request: Request<HttpBody>,
     ) -> Pin<Box<dyn Future<Output = Response<HttpBody>> + Send>> {
-        let platform = self.platform.clone();
+        let (platform, events) = (self.platform.clone(), self.events.clone());
         Box::pin(async move {
-            let answer = answer(&platform, cx, request).await;
+            let path = request.uri().path().trim_start_matches("/_tidemill/").to_string();
+            let answer = match path.strip_prefix("events/explain/") {
+                Some(bus) => explain(&events, &cx, bus, request).await,
+                None => answer(&platform, cx, request).await,
+            };
             match answer {
                 Ok(value) => respond(StatusCode::OK, &value),
                 Err(fault) => {
@@ -83,6 +89,18 @@ async fn answer(platform: &Arc<Platform>, cx: Cx, request: Request<HttpBody>) ->
         }
         _ => Err(Fault::new("NotFound", format!("there is nothing at /_tidemill/{path}")).with_status(404)),
     }
+}
+
+/// What every rule of a bus says of an event.
+async fn explain(
+    events: &EventBridge,
+    cx: &Cx,
+    bus: &str,
+    request: Request<HttpBody>,
+) -> Result<Value, Fault> {
+    let body = body(request, MOST_BODY).await?;
+    let event = serde_json::from_slice(&body).map_err(|error| Fault::validation(error.to_string()))?;
+    events.explain(cx, Some(bus), &event)
 }
 
 /// Runs an operation of a service by name.

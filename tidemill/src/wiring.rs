@@ -75,7 +75,11 @@ pub fn open(options: &cli::Serve, address: SocketAddr, store: Store, scratch: &P
         .http_service("lambda-url", tidemill_lambda::function_urls(&lambda))
         .internal(tidemill_lambda::DOWNLOADS, Access::Open, tidemill_lambda::downloads(&lambda))
         .body_limit("lambda", 70 << 20)
-        .internal("/_tidemill/", Access::Signed, Arc::new(internal::Internal::new(platform.clone())))
+        .internal(
+            "/_tidemill/",
+            Access::Signed,
+            Arc::new(internal::Internal::new(platform.clone(), bridge.clone())),
+        )
         .build();
     connections.serve_with(&gateway);
 

@@ -1,6 +1,7 @@
 //! What is measured, a suite a module.
 
 pub mod dynamodb;
+pub mod events;
 pub mod idle;
 pub mod lambda;
 pub mod pipeline;

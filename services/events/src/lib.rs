@@ -9,6 +9,7 @@
 pub mod api;
 mod buses;
 mod events;
+mod explain;
 mod patterns;
 mod resources;
 mod rules;

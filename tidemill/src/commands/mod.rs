@@ -4,6 +4,7 @@ mod clock;
 mod demo;
 mod deploy;
 mod doctor;
+mod events;
 mod invoke;
 mod journey;
 mod logs;
@@ -27,6 +28,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Serve(options) => serve::run(options).await,
         Command::Invoke(options) => invoke::run(&client, options, cli.output).await,
         Command::Logs(options) => logs::run(&client, options, cli.output).await,
+        Command::Events { action } => events::run(&client, action, cli.output).await,
         Command::Journey { id } => journey::run(&client, id.as_deref(), cli.output).await,
         Command::Clock { action } => clock::run(&client, action, cli.output).await,
         Command::Doctor(options) => doctor::run(options, cli.output),
