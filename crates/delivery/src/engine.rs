@@ -110,26 +110,38 @@ impl Delivery {
 
     /// Sends an event to whatever `target` names: the rows in which it arrives, or is handed over, go into `batch`.
     pub fn deliver(&self, cx: &Cx, batch: &mut Batch, target: &Arn, event: Event) -> Result<Staged, Fault> {
+        let (staged, fate) = self.deliver_untold(cx, batch, target, event)?;
+        self.0.ledger.record(batch, &fate);
+        Ok(staged)
+    }
+
+    /// The same for senders that tell the ledger of many steps at once ([`Ledger::record_all`]): gives the step.
+    pub fn deliver_untold(
+        &self,
+        cx: &Cx,
+        batch: &mut Batch,
+        target: &Arn,
+        event: Event,
+    ) -> Result<(Staged, Fate), Fault> {
         let taker = self.taker(target)?;
         let Some(taken) = taker.take(cx, target, &event, batch)? else {
-            return Ok(self.stage(batch, taker.accept(cx, target, event)?));
+            let handover = taker.accept(cx, target, event)?;
+            let fate = self.fate(&handover, Step::Accepted, String::new(), 0, 0);
+            return Ok((self.stage_untold(batch, handover), fate));
         };
-        self.0.ledger.record(
-            batch,
-            &Fate {
-                at: cx.now().millis(),
-                event: event.id,
-                trace: event.trace.root,
-                source: event.source,
-                target: target.to_string(),
-                via: event.via,
-                step: Step::Delivered,
-                detail: String::new(),
-                attempt: 1,
-                took_us: 0,
-            },
-        );
-        Ok(Staged(Stage::Taken(taken)))
+        let fate = Fate {
+            at: cx.now().millis(),
+            event: event.id,
+            trace: event.trace.root,
+            source: event.source,
+            target: target.to_string(),
+            via: event.via,
+            step: Step::Delivered,
+            detail: String::new(),
+            attempt: 1,
+            took_us: 0,
+        };
+        Ok((Staged(Stage::Taken(taken)), fate))
     }
 
     /// The row in which `target` would take an event, for those who stage it themselves.
@@ -149,10 +161,14 @@ impl Delivery {
 
     /// Puts a row into the batch of the fact it tells of.
     pub fn stage(&self, batch: &mut Batch, handover: Handover) -> Staged {
+        self.record(batch, &handover, Step::Accepted, String::new(), 0, 0);
+        self.stage_untold(batch, handover)
+    }
+
+    fn stage_untold(&self, batch: &mut Batch, handover: Handover) -> Staged {
         let partition = Partition::of(&handover.target);
         let id = self.fresh_id();
         batch.put_in(partition, &PENDING, &id, &handover);
-        self.record(batch, &handover, Step::Accepted, String::new(), 0, 0);
         Staged(Stage::Row { delivery: self.clone(), id, partition, handover: Box::new(handover) })
     }
 
@@ -309,7 +325,6 @@ impl Delivery {
                 staged = self.give_up(cx, route, pending, handover, &reason, &mut batch);
             }
         }
-        self.0.ledger.prune(&self.0.platform.store, &mut batch);
         self.submit(batch, staged).await;
         again
     }
@@ -375,7 +390,11 @@ impl Delivery {
         attempt: u32,
         took_us: u64,
     ) {
-        let fate = Fate {
+        self.0.ledger.record(batch, &self.fate(handover, step, detail, attempt, took_us));
+    }
+
+    fn fate(&self, handover: &Handover, step: Step, detail: String, attempt: u32, took_us: u64) -> Fate {
+        Fate {
             at: self.0.platform.clock.now().millis(),
             event: handover.event_id.clone(),
             trace: handover.trace().root,
@@ -386,8 +405,7 @@ impl Delivery {
             detail,
             attempt,
             took_us,
-        };
-        self.0.ledger.record(batch, &fate);
+        }
     }
 }
 

@@ -67,12 +67,14 @@ fn size(entry: &PutEventsRequestEntry) -> usize {
 pub struct Outgoing {
     pub batch: Batch,
     staged: Vec<Staged>,
+    /// For the ledger, written together.
+    fates: Vec<Fate>,
     lines: Vec<(String, LogLine)>,
 }
 
 impl Outgoing {
     pub fn new(partition: Partition) -> Outgoing {
-        Outgoing { batch: Batch::new(partition), staged: Vec::new(), lines: Vec::new() }
+        Outgoing { batch: Batch::new(partition), staged: Vec::new(), fates: Vec::new(), lines: Vec::new() }
     }
 }
 
@@ -122,12 +124,8 @@ impl EventBridge {
         hops: u32,
         outgoing: &mut Outgoing,
     ) {
-        let ledger = self.delivery.ledger();
         let arn = bus.arn.to_string();
-        ledger.record(
-            &mut outgoing.batch,
-            &Fate::happened(cx.now(), trace, &event.id, &arn, summary(&event.text)),
-        );
+        outgoing.fates.push(Fate::happened(cx.now(), trace, &event.id, &arn, summary(&event.text)));
         // The envelope is ours, so it is JSON.
         let matched = bus.matcher.matches(&event.text).unwrap_or_default();
         let rules: Vec<_> = {
@@ -159,7 +157,7 @@ impl EventBridge {
             envelope(cx, bus, "aws.events", "Scheduled Event", at, std::slice::from_ref(&row.arn), "{}");
         let arn = bus.arn.to_string();
         let fate = Fate::happened(cx.now(), trace, &event.id, &row.arn, summary(&event.text));
-        self.delivery.ledger().record(&mut outgoing.batch, &fate);
+        outgoing.fates.push(fate);
         let mut whole = None;
         for target in &rule.targets {
             let payload = input(cx, rule, target, &event, &mut whole);
@@ -192,8 +190,11 @@ impl EventBridge {
             attributes,
             trace: parts.trace.clone(),
         };
-        match self.delivery.deliver(cx, &mut outgoing.batch, &target.arn, event) {
-            Ok(staged) => outgoing.staged.push(staged),
+        match self.delivery.deliver_untold(cx, &mut outgoing.batch, &target.arn, event) {
+            Ok((staged, fate)) => {
+                outgoing.staged.push(staged);
+                outgoing.fates.push(fate);
+            }
             Err(fault) => self.refused(cx, target, payload, parts, &fault, outgoing),
         }
     }
@@ -238,12 +239,13 @@ impl EventBridge {
             attempt: 1,
             took_us: 0,
         };
-        self.delivery.ledger().record(&mut outgoing.batch, &fate);
+        outgoing.fates.push(fate);
         outgoing.staged.extend(staged);
     }
 
     /// Submits what was made of events; what was handed over is attempted once the ticket is through.
-    pub fn send(&self, cx: &Cx, outgoing: Outgoing) -> Result<tidemill_store::Ticket, Fault> {
+    pub fn send(&self, cx: &Cx, mut outgoing: Outgoing) -> Result<tidemill_store::Ticket, Fault> {
+        self.delivery.ledger().record_all(&mut outgoing.batch, std::mem::take(&mut outgoing.fates));
         let ticket = self.platform.submit(outgoing.batch)?;
         let seq = ticket.seq();
         outgoing.staged.into_iter().for_each(|staged| staged.release(seq));
