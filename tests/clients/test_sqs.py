@@ -121,7 +121,7 @@ def test_purges_empty_once_a_minute(sqs, queue):
         sqs.send_message(QueueUrl=queue, MessageBody=str(n))
     sqs.purge_queue(QueueUrl=queue)
     assert receive(sqs, queue) == []
-    with refused("AWS.SimpleQueueService.PurgeQueueInProgress", 403) if False else refused("AWS.SimpleQueueService.PurgeQueueInProgress"):
+    with refused("AWS.SimpleQueueService.PurgeQueueInProgress"):
         sqs.purge_queue(QueueUrl=queue)
     sqs.send_message(QueueUrl=queue, MessageBody="after")
     assert receive(sqs, queue)[0]["Body"] == "after"
@@ -142,6 +142,16 @@ def test_fifo_keeps_order_and_deduplicates(sqs, name):
         sqs.send_message(QueueUrl=url, MessageBody="x", MessageGroupId="a", DelaySeconds=5)
     with refused("InvalidParameterValue", 400):
         sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true"})
+
+
+def test_a_repeated_receive_attempt_gets_the_same_messages(sqs, name):
+    url = sqs.create_queue(QueueName=name + ".fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody="x", MessageGroupId="a", MessageDeduplicationId="1")
+    first = receive(sqs, url, ReceiveRequestAttemptId="try")
+    again = receive(sqs, url, ReceiveRequestAttemptId="try")
+    assert again[0]["ReceiptHandle"] == first[0]["ReceiptHandle"] and receive(sqs, url, ReceiveRequestAttemptId="other") == []
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=again[0]["ReceiptHandle"])
+    assert receive(sqs, url, ReceiveRequestAttemptId="try") == []
 
 
 def test_dead_letters_move_and_come_back(sqs, name, eventually):

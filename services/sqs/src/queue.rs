@@ -218,6 +218,11 @@ impl Queue {
         Some(receives)
     }
 
+    /// How often a message in flight has been received; `None` when it is not in flight.
+    pub fn receives_in_flight(&self, number: u64) -> Option<Receives> {
+        self.in_flight.get(&number).map(|flight| flight.receives)
+    }
+
     /// Whether a receipt is that of a message in flight.
     pub fn is_in_flight(&self, number: u64, count: u32) -> bool {
         self.in_flight.get(&number).is_some_and(|flight| flight.receives.count == count)

@@ -97,6 +97,15 @@ impl Sqs {
                 Err(OverLimit::new("Too many messages in flight").into())
             };
         }
+        if let Some(numbers) =
+            attempt.and_then(|attempt| hot.attempts.get(attempt)).map(|(_, numbers)| numbers.clone())
+        {
+            let again = self.receive_again(queue, &mut hot, &numbers, until, now)?;
+            if !again.is_empty() {
+                self.plan(queue, &mut hot);
+                return Ok((again, Seq::ZERO));
+            }
+        }
         let mut batch = Batch::new(queue.partition);
         let (mut received, mut dead, mut seen) = (Vec::new(), Vec::new(), Seq::ZERO);
         while received.len() < most {
@@ -136,7 +145,7 @@ impl Sqs {
                 received.push(Received { number, row, receives, receipt });
             }
         }
-        if let Some(attempt) = attempt {
+        if let Some(attempt) = attempt.filter(|_| !received.is_empty()) {
             let numbers = received.iter().map(|one| one.number).collect();
             hot.attempts.insert(attempt.to_string(), (now + crate::state::DEDUP_MS, numbers));
         }
@@ -150,6 +159,28 @@ impl Sqs {
             self.arrive(&target, moved, now)?;
         }
         Ok((received, seen))
+    }
+
+    /// The messages of a receive attempt that is repeated, under the same receipts; those that are still in flight.
+    fn receive_again(
+        &self,
+        queue: &Queue,
+        hot: &mut crate::state::Hot,
+        numbers: &[u64],
+        until: i64,
+        now: i64,
+    ) -> Result<Vec<Received>, Fault> {
+        let mut again = Vec::new();
+        for number in numbers {
+            let Some(receives) = hot.machine.receives_in_flight(*number) else { continue };
+            let key = (queue.id, *number);
+            let found = self.platform.store.get(&MESSAGES, queue.partition, &key).map_err(Fault::internal)?;
+            let Some(found) = found else { continue };
+            hot.machine.change_visibility(*number, receives.count, until, now);
+            let receipt = receipt(queue.id, *number, receives.count);
+            again.push(Received { number: *number, row: found.value, receives, receipt });
+        }
+        Ok(again)
     }
 
     /// Puts a message of one queue into another, in a batch that takes it out of the first. It is there for receivers
