@@ -47,7 +47,7 @@ def test_roles_change(iam, name):
     with refused("MalformedPolicyDocument", 400):
         iam.update_assume_role_policy(RoleName=name, PolicyDocument="{")
     with refused("ValidationError", 400):
-        iam.update_role(RoleName=name, MaxSessionDuration=60)
+        iam.update_role(RoleName=name, MaxSessionDuration=50_000)
     with refused("NoSuchEntity", 404) as info:
         iam.update_role(RoleName=name + "x", Description="three")
     assert sentence(info) == f"The role with name {name}x cannot be found."
@@ -208,16 +208,16 @@ def test_access_keys(server, iam, user):
 def test_sessions_of_roles(server, iam, role):
     sts = server.client("sts")
     arn = iam.get_role(RoleName=role)["Role"]["Arn"]
-    given = sts.assume_role(RoleArn=arn, RoleSessionName="s", DurationSeconds=900)["Credentials"]
+    given = sts.assume_role(RoleArn=arn, RoleSessionName="loader", DurationSeconds=900)["Credentials"]
     assert given["AccessKeyId"].startswith("ASIA") and given["SessionToken"]
     token = sts.get_session_token(DurationSeconds=900)["Credentials"]
     assert token["AccessKeyId"].startswith("ASIA") and token["Expiration"]
     with refused("ValidationError", 400):
-        sts.assume_role(RoleArn=arn, RoleSessionName="s", DurationSeconds=60)
+        sts.assume_role(RoleArn=arn, RoleSessionName="loader", DurationSeconds=7200)
     with refused("ValidationError", 400):
         sts.assume_role(RoleArn=arn, RoleSessionName="a session")
     with refused("AccessDenied", 403):
-        sts.assume_role(RoleArn=arn + "x", RoleSessionName="s")
+        sts.assume_role(RoleArn=arn + "x", RoleSessionName="loader")
 
 
 def test_the_cli(server, name):

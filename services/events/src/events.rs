@@ -17,10 +17,15 @@ use crate::{
 /// What the entries of one request may hold, in bytes.
 const MOST_BYTES: usize = 1 << 20;
 
+/// Characters of the detail that journeys show.
+const TOLD: usize = 120;
+
 /// An event with its envelope.
 pub struct Envelope {
     pub id: String,
     pub text: String,
+    /// What journeys say of it: its type, its source and the beginning of its detail.
+    pub told: String,
 }
 
 pub async fn put_events(
@@ -125,7 +130,7 @@ impl EventBridge {
         outgoing: &mut Outgoing,
     ) {
         let arn = bus.arn.to_string();
-        outgoing.fates.push(Fate::happened(cx.now(), trace, &event.id, &arn, summary(&event.text)));
+        outgoing.fates.push(Fate::happened(cx.now(), trace, &event.id, &arn, event.told.clone()));
         // The envelope is ours, so it is JSON.
         let matched = bus.matcher.matches(&event.text).unwrap_or_default();
         let rules: Vec<_> = {
@@ -156,7 +161,7 @@ impl EventBridge {
         let event =
             envelope(cx, bus, "aws.events", "Scheduled Event", at, std::slice::from_ref(&row.arn), "{}");
         let arn = bus.arn.to_string();
-        let fate = Fate::happened(cx.now(), trace, &event.id, &row.arn, summary(&event.text));
+        let fate = Fate::happened(cx.now(), trace, &event.id, &row.arn, event.told.clone());
         outgoing.fates.push(fate);
         let mut whole = None;
         for target in &rule.targets {
@@ -290,7 +295,8 @@ pub fn envelope(
         bus.arn.region,
         detail.trim()
     );
-    Envelope { id, text }
+    let beginning: String = detail.trim().chars().take(TOLD).collect();
+    Envelope { id, text, told: format!("{kind} from {source} {beginning}") }
 }
 
 fn printed(at: Timestamp) -> String {
@@ -324,10 +330,4 @@ fn error_of(fault: &Fault) -> (&'static str, String) {
         _ => "SDK_CLIENT_ERROR",
     };
     (code, fault.message().to_string())
-}
-
-/// The beginning of an event, for journeys.
-fn summary(text: &str) -> String {
-    let from = text.find("\"detail-type\"").unwrap_or(0);
-    text[from..].chars().take(160).collect()
 }
