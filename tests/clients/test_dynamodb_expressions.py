@@ -5,7 +5,7 @@ from support import refused, table
 
 KEY = {"id": {"S": "a"}}
 ITEM = {**KEY, "n": {"N": "5"}, "s": {"S": "hello"}, "l": {"L": [{"N": "1"}, {"N": "2"}, {"N": "3"}]}, "m": {"M": {"in": {"S": "deep"}, "l": {"L": [{"M": {"x": {"N": "9"}}}]}}},
-        "some": {"SS": ["a", "b"]}, "yes": {"BOOL": True}, "none": {"NULL": True}, "bin": {"B": b"xyz"}}
+        "tagset": {"SS": ["a", "b"]}, "yes": {"BOOL": True}, "none": {"NULL": True}, "bin": {"B": b"xyz"}}
 VALUES = {":n5": {"N": "5"}, ":n6": {"N": "6"}, ":hell": {"S": "hell"}, ":a": {"S": "a"}, ":S": {"S": "S"}, ":L": {"S": "L"}, ":three": {"N": "3"}, ":true": {"BOOL": True}, ":missing": {"S": "missing"},
           ":one": {"N": "1"}, ":list": {"L": [{"N": "4"}]}, ":ab": {"SS": ["a", "c"]}, ":zero": {"N": "0"}}
 
@@ -35,7 +35,7 @@ def holds(tables, text, names=None):
 
 @pytest.mark.parametrize("text", [
     "n = :n5", "n <> :n6", "n < :n6", ":n6 >= n", "n BETWEEN :one AND :n6", "n IN (:one, :n5)", "attribute_exists(m.l[0].x)", "attribute_not_exists(m.nope)",
-    "attribute_not_exists(l[3])", "attribute_type(s, :S)", "attribute_type(l, :L)", "begins_with(s, :hell)", "contains(s, :hell)", "contains(some, :a)", "contains(l, :one)",
+    "attribute_not_exists(l[3])", "attribute_type(s, :S)", "attribute_type(l, :L)", "begins_with(s, :hell)", "contains(s, :hell)", "contains(tagset, :a)", "contains(l, :one)",
     "size(l) = :three", "size(bin) = :three", "size(s) > :three", "NOT n = :n6", "n = :n6 OR yes = :true", "(n = :n6 OR n = :n5) AND NOT (s = :a)", "l[0] = :one",
     "n = :n5 or n = :n6 and s = :a", "not n = :n6 and n = :n5",
 ])
@@ -105,10 +105,10 @@ def test_updates(tables, text, attribute, expected):
 
 
 def test_updates_of_sets(tables):
-    assert sorted(update(tables, "ADD #some :ab", ExpressionAttributeNames={"#some": "some"})["some"]["SS"]) == ["a", "b", "c"]
-    assert update(tables, "DELETE #some :ab", ExpressionAttributeNames={"#some": "some"})["some"]["SS"] == ["b"]
-    several = update(tables, "SET n = :one REMOVE s ADD fresh :n5 DELETE #some :ab", ExpressionAttributeNames={"#some": "some"})
-    assert (several["n"], several["fresh"], several["some"], "s" in several) == ({"N": "1"}, {"N": "5"}, {"SS": ["b"]}, False)
+    assert sorted(update(tables, "ADD #tagset :ab", ExpressionAttributeNames={"#tagset": "tagset"})["tagset"]["SS"]) == ["a", "b", "c"]
+    assert update(tables, "DELETE #tagset :ab", ExpressionAttributeNames={"#tagset": "tagset"})["tagset"]["SS"] == ["b"]
+    several = update(tables, "SET n = :one REMOVE s ADD fresh :n5 DELETE #tagset :ab", ExpressionAttributeNames={"#tagset": "tagset"})
+    assert (several["n"], several["fresh"], several["tagset"], "s" in several) == ({"N": "1"}, {"N": "5"}, {"SS": ["b"]}, False)
 
 
 @pytest.mark.parametrize("text", [
@@ -121,7 +121,7 @@ def test_updates_that_cannot_be(tables, text):
     with refused("ValidationException", 400):
         tables.update_item(TableName="expressions", Key=KEY, UpdateExpression=text, **more)
     left = tables.get_item(TableName="expressions", Key=KEY)["Item"]
-    left["some"]["SS"].sort()
+    left["tagset"]["SS"].sort()
     assert left == ITEM
 
 

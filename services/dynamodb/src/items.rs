@@ -27,6 +27,12 @@ pub async fn put_item(db: &DynamoDb, cx: &Cx, input: PutItemInput) -> Result<Put
     let scope =
         Scope::new(input.expression_attribute_names.as_ref(), input.expression_attribute_values.as_ref())
             .map_err(invalid)?;
+    if input.condition_expression.is_none() {
+        no_placeholders(
+            input.expression_attribute_names.is_some(),
+            input.expression_attribute_values.is_some(),
+        )?;
+    }
     let condition = condition(input.condition_expression.as_deref(), &scope)?;
     scope.finish().map_err(invalid)?;
     let table = db.table(cx, &input.table_name)?;
@@ -123,6 +129,12 @@ pub async fn delete_item(db: &DynamoDb, cx: &Cx, input: DeleteItemInput) -> Resu
     let scope =
         Scope::new(input.expression_attribute_names.as_ref(), input.expression_attribute_values.as_ref())
             .map_err(invalid)?;
+    if input.condition_expression.is_none() {
+        no_placeholders(
+            input.expression_attribute_names.is_some(),
+            input.expression_attribute_values.is_some(),
+        )?;
+    }
     let condition = condition(input.condition_expression.as_deref(), &scope)?;
     scope.finish().map_err(invalid)?;
     let table = db.table(cx, &input.table_name)?;
@@ -175,4 +187,16 @@ pub fn refuse_metrics(asked: Option<&ReturnItemCollectionMetrics>) -> Result<(),
         }
         _ => Ok(()),
     }
+}
+
+/// Names and values of expressions where there is no expression.
+fn no_placeholders(names: bool, values: bool) -> Result<(), Fault> {
+    let what = match (names, values) {
+        (true, _) => "ExpressionAttributeNames",
+        (_, true) => "ExpressionAttributeValues",
+        _ => return Ok(()),
+    };
+    Err(Fault::validation(format!(
+        "{what} can only be specified when using expressions: ConditionExpression is null"
+    )))
 }

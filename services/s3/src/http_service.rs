@@ -34,6 +34,10 @@ impl HttpService for Http {
     ) -> Pin<Box<dyn Future<Output = Response<HttpBody>> + Send>> {
         let service = self.service.clone();
         request.extensions_mut().insert(cx.clone());
+        if request.headers().get(header::RANGE).is_some_and(|range| !is_range(range)) {
+            // S3 passes over what is no range of bytes and answers the whole object.
+            request.headers_mut().remove(header::RANGE);
+        }
         let resource = request.uri().path().to_string();
         let request = request.map(s3s::Body::http_body);
         Box::pin(async move {
@@ -58,6 +62,18 @@ impl HttpService for Http {
             identify(&mut response, &cx);
             response
         })
+    }
+}
+
+/// `bytes=5-9`, `bytes=5-` or `bytes=-5`.
+fn is_range(value: &HeaderValue) -> bool {
+    let range = value.to_str().ok().and_then(|text| text.strip_prefix("bytes="));
+    let Some((first, last)) = range.and_then(|range| range.split_once('-')) else { return false };
+    match (first.parse::<u64>(), last.parse::<u64>()) {
+        (Ok(first), Ok(last)) => first <= last,
+        (Ok(_), Err(_)) => last.is_empty(),
+        (Err(_), Ok(_)) => first.is_empty(),
+        (Err(_), Err(_)) => false,
     }
 }
 
