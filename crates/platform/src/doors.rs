@@ -208,4 +208,7 @@ pub trait Identity: Send + Sync {
 
     /// The unique id (`AROA…`) of the role with this ARN; `None` when there is no such role.
     fn role_id(&self, role_arn: &str) -> Option<String>;
+
+    /// `MaxSessionDuration` of the role with this ARN, in seconds (3,600–43,200); `None` when there is no such role.
+    fn longest_session_s(&self, role_arn: &str) -> Option<i64>;
 }

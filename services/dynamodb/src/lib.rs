@@ -20,6 +20,7 @@ mod streams;
 pub mod streams_api;
 mod tables;
 mod tags;
+mod tokens;
 mod transactions;
 pub mod values;
 mod writing;

@@ -61,6 +61,10 @@ pub struct StreamRow {
     pub view: String,
 }
 
+/// Bytes of UTF-8 or binary that a hash key and a range key may have.
+const MOST_HASH: usize = 2048;
+const MOST_RANGE: usize = 1024;
+
 impl Keys {
     pub fn names(&self) -> impl Iterator<Item = &String> {
         std::iter::once(&self.hash).chain(&self.range)
@@ -76,6 +80,26 @@ impl Keys {
         std::iter::once(element(&self.hash, KeyType::Hash))
             .chain(self.range.as_ref().map(|name| element(name, KeyType::Range)))
             .collect()
+    }
+
+    fn check_sizes(&self, item: &Item) -> Result<(), Fault> {
+        let size = |name: &String| match item.get(name) {
+            Some(AttributeValue::S(text)) => text.len(),
+            Some(AttributeValue::B(bytes)) => bytes.len(),
+            _ => 0,
+        };
+        if size(&self.hash) > MOST_HASH {
+            // The missing space is DynamoDB's.
+            return Err(Fault::validation(format!(
+                "One or more parameter values were invalid: Size of hashkey has exceeded the maximum size limit of{MOST_HASH} bytes"
+            )));
+        }
+        if self.range.as_ref().is_some_and(|range| size(range) > MOST_RANGE) {
+            return Err(Fault::validation(format!(
+                "One or more parameter values were invalid: Aggregated size of all range keys has exceeded the size limit of {MOST_RANGE} bytes"
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -200,6 +224,7 @@ impl TableRow {
             })?;
             self.check_key(name, value, |expected, actual| format!("One or more parameter values were invalid: Type mismatch for key {name} expected: {expected} actual: {actual}"))?;
         }
+        self.keys.check_sizes(item)?;
         Ok(self.keys.of(item))
     }
 
@@ -213,7 +238,7 @@ impl TableRow {
             let value = key.get(name).ok_or_else(mismatch)?;
             self.check_key(name, value, |_, _| "The provided key element does not match the schema".into())?;
         }
-        Ok(())
+        self.keys.check_sizes(key)
     }
 
     /// The keys of indexes must have their types where an item has them at all.
@@ -225,6 +250,7 @@ impl TableRow {
                     format!("One or more parameter values were invalid: Type mismatch for Index Key {name} Expected: {expected} Actual: {actual} IndexName: {}", index.name)
                 })?;
             }
+            index.keys.check_sizes(item)?;
         }
         Ok(())
     }

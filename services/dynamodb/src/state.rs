@@ -21,6 +21,7 @@ use crate::{
     keys::{RowKey, space_end, space_from},
     schema::TableRow,
     stream_records::{StreamState, load_streams},
+    tokens::Tokens,
 };
 
 /// Table ARN → table.
@@ -52,6 +53,8 @@ pub struct DynamoDb {
     pub tables: RwLock<HashMap<String, Arc<TableState>>>,
     /// By stream ARN; streams outlive their tables for a day.
     pub streams: RwLock<HashMap<String, Arc<StreamState>>>,
+    /// Taken before any table's lock.
+    pub tokens: Mutex<Tokens>,
 }
 
 impl DynamoDb {
@@ -66,7 +69,14 @@ impl DynamoDb {
             }
         }
         let streams = load_streams(&platform)?;
-        Ok(DynamoDb { platform, delivery, tables: RwLock::new(tables), streams: RwLock::new(streams) })
+        let tokens = Mutex::new(Tokens::open(&platform.store)?);
+        Ok(DynamoDb {
+            platform,
+            delivery,
+            tables: RwLock::new(tables),
+            streams: RwLock::new(streams),
+            tokens,
+        })
     }
 
     /// The table a request names, by name or ARN.

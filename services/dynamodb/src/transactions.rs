@@ -7,7 +7,7 @@ use std::{
 
 use tidemill_dynamo_expression::{Item, Scope, Update, value::item_size};
 use tidemill_platform::{Cx, Fault};
-use tidemill_store::Batch;
+use tidemill_store::{Batch, Partition, Seq};
 
 use crate::{
     DynamoDb,
@@ -20,6 +20,7 @@ use crate::{
     items::{check_item, condition, projection, refuse_metrics},
     keys::in_table,
     state::TableState,
+    tokens::Token,
     writing::{Action, Refusal, Write, Written, count, invalid},
 };
 
@@ -37,6 +38,7 @@ pub async fn transact_write_items(
             "1 validation error detected: Value '[...]' at 'transactItems' failed to satisfy constraint: Member must have length less than or equal to {MOST}"
         )));
     }
+    let token = input.client_request_token.map(|token| Token::new(cx, token, &input.transact_items));
     let mut writes = Vec::new();
     for item in input.transact_items {
         writes.push(read_write(db, cx, item)?);
@@ -57,8 +59,8 @@ pub async fn transact_write_items(
             "Collection size of items in transaction exceeded the maximum allowed size",
         ));
     }
-    let (ticket, used) = commit(db, cx, &writes)?;
-    ticket.await;
+    let (seq, used) = commit(db, cx, &writes, token)?;
+    db.platform.store.durable(seq).await;
     let asked = input.return_consumed_capacity.as_ref();
     Ok(TransactWriteItemsOutput {
         consumed_capacity: asked
@@ -68,16 +70,23 @@ pub async fn transact_write_items(
 }
 
 /// Decides all writes under the locks of all their tables, taken in one order so that transactions never wait in a
-/// circle, and submits them as one batch.
+/// circle, and submits them as one batch. A transaction that happened already under its token does not happen again.
 fn commit(
     db: &DynamoDb,
     cx: &Cx,
     writes: &[Write],
-) -> Result<(tidemill_store::Ticket, BTreeMap<String, Used>), Fault> {
+    token: Option<Token>,
+) -> Result<(Seq, BTreeMap<String, Used>), Fault> {
+    let mut tokens = token.as_ref().map(|_| db.tokens.lock());
+    if let (Some(tokens), Some(token)) = (&tokens, &token)
+        && let Some(seq) = tokens.happened(cx, token)?
+    {
+        return Ok((seq, read_again(writes)));
+    }
     let tables: BTreeMap<String, Arc<TableState>> =
         writes.iter().map(|write| (write.table.row().arn.clone(), write.table.clone())).collect();
     let _locks: Vec<_> = tables.values().map(|table| table.writes.lock()).collect();
-    let partition = writes.first().map_or(tidemill_store::Partition::FIRST, |write| write.table.partition);
+    let partition = writes.first().map_or(Partition::FIRST, |write| write.table.partition);
     let mut batch = Batch::new(partition);
     let (mut decided, mut streams, mut reasons, mut failed) =
         (Vec::<Written>::new(), Vec::new(), Vec::new(), false);
@@ -98,8 +107,14 @@ fn commit(
     if failed {
         return Err(cancelled(reasons));
     }
-    let ticket = db.platform.submit(batch)?;
-    db.written(streams, ticket.seq());
+    if let (Some(tokens), Some(token)) = (&tokens, &token) {
+        tokens.put(cx, token, &mut batch, partition);
+    }
+    let seq = db.platform.submit(batch)?.seq();
+    if let (Some(tokens), Some(token)) = (&mut tokens, token) {
+        tokens.submitted(cx, token, partition, seq);
+    }
+    db.written(streams, seq);
     let mut used: BTreeMap<String, Used> = BTreeMap::new();
     for (write, written) in writes.iter().zip(&decided) {
         if !matches!(write.action, Action::Check) {
@@ -110,7 +125,17 @@ fn commit(
         one.add(&written.used);
         one.add(&written.used);
     }
-    Ok((ticket, used))
+    Ok((seq, used))
+}
+
+/// What a transaction said again costs: reading its items.
+fn read_again(writes: &[Write]) -> BTreeMap<String, Used> {
+    let mut used: BTreeMap<String, Used> = BTreeMap::new();
+    for write in writes {
+        let bytes = if let Action::Put(item) = &write.action { item_size(item) } else { 0 };
+        used.entry(write.table.row().name.clone()).or_default().table += 2.0 * read_units(bytes, true);
+    }
+    used
 }
 
 fn reason(refusal: Refusal) -> Result<CancellationReason, Fault> {
@@ -246,7 +271,7 @@ pub async fn transact_get_items(
         let tables: BTreeMap<String, Arc<TableState>> =
             wanted.iter().map(|(table, ..)| (table.row().arn.clone(), table.clone())).collect();
         let _locks: Vec<_> = tables.values().map(|table| table.writes.lock()).collect();
-        let mut last = tidemill_store::Seq::ZERO;
+        let mut last = Seq::ZERO;
         let mut found = Vec::new();
         for (table, key, _) in &wanted {
             let row = table.row();

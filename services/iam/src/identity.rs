@@ -12,7 +12,10 @@ use tidemill_platform::{
     doors::{Credentials, Identity, KeyHolder},
 };
 
-use crate::{Iam, state::Key};
+use crate::{
+    Iam,
+    state::{Key, Role},
+};
 
 /// What a session token says.
 #[derive(Serialize, Deserialize)]
@@ -51,15 +54,23 @@ impl Identity for Iam {
     }
 
     fn role_id(&self, role_arn: &str) -> Option<String> {
-        let role: Arn = role_arn.parse().ok()?;
-        let name = role.resource.strip_prefix("role/")?.rsplit('/').next()?.to_string();
-        self.read(&role.account, |account| {
-            account.roles.get(&name).filter(|known| known.arn == role_arn).map(|known| known.id.clone())
-        })
+        self.of_role(role_arn, |role| role.id.clone())
+    }
+
+    fn longest_session_s(&self, role_arn: &str) -> Option<i64> {
+        self.of_role(role_arn, |role| i64::from(role.max_session_s))
     }
 }
 
 impl Iam {
+    fn of_role<T>(&self, role_arn: &str, look: impl FnOnce(&Role) -> T) -> Option<T> {
+        let role: Arn = role_arn.parse().ok()?;
+        let name = role.resource.strip_prefix("role/")?.rsplit('/').next()?.to_string();
+        self.read(&role.account, |account| {
+            account.roles.get(&name).filter(|known| known.arn == role_arn).map(look)
+        })
+    }
+
     fn long_lived(&self, access_key: &str) -> Option<KeyHolder> {
         let accounts = self.accounts.read();
         let (account, held) =

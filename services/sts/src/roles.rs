@@ -9,6 +9,8 @@ use crate::{
 };
 
 const DEFAULT_SESSION_S: i32 = 3600;
+/// Seconds a session may last that another role's session asks for.
+const LONGEST_CHAINED_S: i64 = 3600;
 
 /// The role must exist. Its trust policy is kept by IAM and not yet enforced; session policies and tags, which would
 /// narrow what the credentials may do, are refused rather than dropped.
@@ -36,6 +38,7 @@ pub async fn assume_role(_: &Sts, cx: &Cx, input: AssumeRoleRequest) -> Result<A
     let identity = cx.platform().doors.identity.ask("IAM")?;
     let role_id = identity.role_id(&input.role_arn).ok_or_else(denied)?;
     let seconds = i64::from(input.duration_seconds.unwrap_or(DEFAULT_SESSION_S));
+    check_length(cx, seconds, identity.longest_session_s(&input.role_arn).unwrap_or(seconds))?;
     let credentials = identity.assume(cx, &input.role_arn, &input.role_session_name, seconds)?;
     let user = AssumedRoleUser {
         assumed_role_id: format!("{role_id}:{}", input.role_session_name),
@@ -47,6 +50,19 @@ pub async fn assume_role(_: &Sts, cx: &Cx, input: AssumeRoleRequest) -> Result<A
         source_identity: input.source_identity,
         ..AssumeRoleResponse::default()
     })
+}
+
+fn check_length(cx: &Cx, seconds: i64, longest: i64) -> Result<(), Fault> {
+    let refused = |limit: &str| {
+        Err(Fault::new("ValidationError", format!("The requested DurationSeconds exceeds the {limit}")))
+    };
+    if seconds > LONGEST_CHAINED_S && cx.request().principal.arn.contains(":assumed-role/") {
+        return refused("1 hour session limit for roles assumed by role chaining.");
+    }
+    if seconds > longest {
+        return refused("MaxSessionDuration set for this role.");
+    }
+    Ok(())
 }
 
 fn refuse_unhonoured(input: &AssumeRoleRequest) -> Result<(), Fault> {

@@ -110,6 +110,10 @@ impl Identity for Keys {
         unreachable!("the gateway asks for no sessions")
     }
 
+    fn longest_session_s(&self, _: &str) -> Option<i64> {
+        None
+    }
+
     fn role_id(&self, _: &str) -> Option<String> {
         None
     }
