@@ -96,3 +96,24 @@ def test_configurations_that_cannot_be(s3, name, queue):
     assert "QueueConfigurations" not in s3.get_bucket_notification_configuration(Bucket=name)
     with refused("NoSuchBucket", 404):
         s3.get_bucket_notification_configuration(Bucket=name + "x")
+
+
+def test_the_default_bus_hears_of_objects(server, name, eventually):
+    s3, events, sqs = server.client("s3"), server.client("events"), server.client("sqs")
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_notification_configuration(Bucket=name, NotificationConfiguration={"EventBridgeConfiguration": {}})
+    assert "EventBridgeConfiguration" in s3.get_bucket_notification_configuration(Bucket=name)
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    events.put_rule(Name=name, EventPattern=json.dumps({"source": ["aws.s3"], "detail": {"bucket": {"name": [name]}}}))
+    events.put_targets(Rule=name, Targets=[{"Id": "1", "Arn": arn}])
+    s3.put_object(Bucket=name, Key="a b.txt", Body=b"12345")
+    s3.delete_object(Bucket=name, Key="a b.txt")
+    seen = []
+    eventually(lambda: seen.extend(json.loads(one["Body"]) for one in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=5).get("Messages", [])) or len(seen) == 2)
+    created, deleted = sorted(seen, key=lambda one: one["detail-type"])
+    assert (created["detail-type"], created["resources"], created["account"]) == ("Object Created", [f"arn:aws:s3:::{name}"], "000000000000")
+    detail = created["detail"]
+    assert (detail["object"]["key"], detail["object"]["size"], detail["reason"], detail["version"]) == ("a b.txt", 5, "PutObject", "0")
+    assert detail["object"]["etag"] == "827ccb0eea8a706c4c34a16891f84e7b" and detail["object"]["sequencer"]
+    assert (deleted["detail-type"], deleted["detail"]["deletion-type"]) == ("Object Deleted", "Permanently Deleted")

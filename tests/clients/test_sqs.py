@@ -245,6 +245,24 @@ def test_files_reach_queues(server, sqs, queue, name):
     s3.create_bucket(Bucket=name)
     s3.put_bucket_notification_configuration(Bucket=name, NotificationConfiguration={"QueueConfigurations": [
         {"QueueArn": arn(sqs, queue), "Events": ["s3:ObjectCreated:*"]}]})
+    [test] = receive(sqs, queue, WaitTimeSeconds=5)
+    assert json.loads(test["Body"])["Event"] == "s3:TestEvent"
+    sqs.delete_message(QueueUrl=queue, ReceiptHandle=test["ReceiptHandle"])
     s3.put_object(Bucket=name, Key="a", Body=b"x")
     messages = receive(sqs, queue, WaitTimeSeconds=5)
     assert json.loads(messages[0]["Body"])["Records"][0]["s3"]["object"]["key"] == "a"
+
+
+def test_an_event_for_a_sleeping_queue_is_one_message(private_server, name):
+    """A queue is read from the store at its first touch; an event may be that touch."""
+    queues, events = private_server.client("sqs"), private_server.client("events")
+    url = queues.create_queue(QueueName=name)["QueueUrl"]
+    events.put_rule(Name=name, EventPattern='{"source":["a"]}')
+    events.put_targets(Rule=name, Targets=[{"Id": "q", "Arn": arn(queues, url)}])
+    private_server.stop()
+    private_server.start()
+    private_server.client("events").put_events(Entries=[{"Source": "a", "DetailType": "b", "Detail": "{}"}])
+    queues = private_server.client("sqs")
+    assert len(receive(queues, url, WaitTimeSeconds=5)) == 1
+    counts = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert (counts["ApproximateNumberOfMessages"], counts["ApproximateNumberOfMessagesNotVisible"]) == ("0", "1")

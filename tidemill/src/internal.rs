@@ -41,7 +41,7 @@ impl HttpService for Internal {
             let path = request.uri().path().trim_start_matches("/_tidemill/").to_string();
             let answer = match path.strip_prefix("events/explain/") {
                 Some(bus) => explain(&events, &cx, bus, request).await,
-                None => answer(&platform, cx, request).await,
+                None => answer(&platform, &events, cx, request).await,
             };
             match answer {
                 Ok(value) => respond(StatusCode::OK, &value),
@@ -55,7 +55,12 @@ impl HttpService for Internal {
     }
 }
 
-async fn answer(platform: &Arc<Platform>, cx: Cx, request: Request<HttpBody>) -> Result<Value, Fault> {
+async fn answer(
+    platform: &Arc<Platform>,
+    events: &EventBridge,
+    cx: Cx,
+    request: Request<HttpBody>,
+) -> Result<Value, Fault> {
     let path = request.uri().path().trim_start_matches("/_tidemill/").to_string();
     let method = request.method().clone();
     let parts: Vec<&str> = path.split('/').collect();
@@ -64,7 +69,7 @@ async fn answer(platform: &Arc<Platform>, cx: Cx, request: Request<HttpBody>) ->
         (Method::POST, ["clock", "advance", millis]) => advance(platform, millis).await,
         (Method::GET, ["journey", id]) => {
             let steps = ledger::journey(&platform.store, id, MOST_STEPS).map_err(Fault::internal)?;
-            serde_json::to_value(steps).map_err(Fault::internal)
+            serde_json::to_value(events.with_not_matched(steps)?).map_err(Fault::internal)
         }
         (Method::GET, ["journeys"]) => {
             let firsts = ledger::recent(&platform.store, 20).map_err(Fault::internal)?;

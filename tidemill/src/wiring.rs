@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
+use futures::future::{BoxFuture, FutureExt};
 use tidemill_delivery::{Delivery, stream::Streams};
 use tidemill_gateway::{Access, Auth, Caller, Gateway, GatewayConfig, Peer};
 use tidemill_lambda::Lambda;
@@ -48,12 +49,19 @@ pub fn open(options: &cli::Serve, address: SocketAddr, store: Store, scratch: &P
     let (lambda_service, lambda) = tidemill_lambda::service(&platform, parts)?;
     let (dynamodb, dynamodb_streams) = tidemill_dynamodb::services(&platform, &delivery, &streams)?;
     let (queues, sqs) = tidemill_sqs::service(&platform, &delivery)?;
+    let (topics, sns) = tidemill_sns::service(&platform, &delivery)?;
     let (buses, bridge) = tidemill_events::service(&platform, &delivery)?;
+    let (schedules, scheduler) = tidemill_scheduler::service(&platform, &delivery)?;
+    let (pipe_table, pipes) = tidemill_pipes::service(&platform, &delivery, &streams)?;
     let (stacks, cloudformation) = tidemill_cloudformation::service(&platform)?;
     let tables = [
         stacks,
         queues,
+        topics,
         buses,
+        pipe_table,
+        schedules,
+        tidemill_schemas::service(&platform)?,
         tidemill_sts::service(),
         iam,
         tidemill_logs::service(&platform)?,
@@ -74,6 +82,7 @@ pub fn open(options: &cli::Serve, address: SocketAddr, store: Store, scratch: &P
         .http_service("s3", s3)
         .http_service("lambda-url", tidemill_lambda::function_urls(&lambda))
         .internal(tidemill_lambda::DOWNLOADS, Access::Open, tidemill_lambda::downloads(&lambda))
+        .internal(tidemill_sns::CERTIFICATES, Access::Open, tidemill_sns::certificates(&sns))
         .body_limit("lambda", 70 << 20)
         .internal(
             "/_tidemill/",
@@ -87,6 +96,8 @@ pub fn open(options: &cli::Serve, address: SocketAddr, store: Store, scratch: &P
     lambda.start();
     sqs.start();
     bridge.start();
+    pipes.start();
+    scheduler.start();
     cloudformation.start();
     Ok(Running { platform, gateway, lambda })
 }
@@ -132,13 +143,16 @@ impl FromFunctions {
 }
 
 impl ConnectionHandler for FromFunctions {
-    fn connected(&self, function: Arc<FunctionSpec>, stream: TcpStream) {
-        let Some(gateway) = self.0.get().cloned() else { return };
+    fn connected(&self, function: Arc<FunctionSpec>, stream: TcpStream) -> BoxFuture<'static, ()> {
+        let Some(gateway) = self.0.get().cloned() else { return std::future::ready(()).boxed() };
         let mut parts = function.arn.split(':').skip(3);
         let (region, account) =
             (parts.next().unwrap_or_default().to_string(), parts.next().unwrap_or_default().to_string());
         let principal = Principal::root(&account, "");
         let peer = Peer { caller: Some(Caller { account, region, principal }), ..Peer::default() };
-        tokio::spawn(async move { gateway.serve_connection(stream, peer).await });
+        async move {
+            gateway.serve_connection(stream, peer).await;
+        }
+        .boxed()
     }
 }

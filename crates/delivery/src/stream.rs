@@ -2,7 +2,11 @@
 //! and attempt limits, checkpoints that outlive the process. DynamoDB streams are read by it, Kinesis will be.
 //!
 //! A [`StreamSource`] holds records, a [`Consumer`] takes batches (a function, a pipe). Nothing polls: a pump that has
-//! read everything waits for the source's next write.
+//! read everything waits for the source's next write. `windows` hands a state on within stretches of time.
+
+mod beginning;
+mod gate;
+mod windows;
 
 use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
 
@@ -11,10 +15,13 @@ use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use tidemill_platform::{Cx, Fault, Platform, Timestamp, Trace};
-use tidemill_store::{Batch, Partition, Table};
-use tokio::{sync::watch, task::JoinHandle};
+use tidemill_store::{Batch, Partition, Table, Ticket};
+use tokio::sync::watch;
 
 use crate::{Delivery, Fate, Handover, Step};
+
+use gate::{Gate, Reading};
+pub use windows::Window;
 
 /// (mapping id, shard id, lane) → the last sequence number that is done with. In the mapping's partition.
 const CHECKPOINTS: Table<(String, (String, u64)), Checkpoint> = Table::new("delivery.checkpoint");
@@ -28,6 +35,11 @@ const MOST_BYTES: usize = 6_000_000;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Checkpoint {
     done: String,
+    #[serde(default)]
+    window: Option<windows::Open>,
+    /// How many lanes there were; 0 where that was not kept.
+    #[serde(default)]
+    lanes: u64,
 }
 
 /// One record as a consumer sees it.
@@ -121,6 +133,22 @@ pub trait Consumer: Send + Sync {
 
     fn consume<'a>(&'a self, cx: &'a Cx, shard: &'a str, records: &'a [Record]) -> BoxFuture<'a, Consumed>;
 
+    /// The length of tumbling windows, in milliseconds; 0 where there are none.
+    fn window_ms(&self) -> i64 {
+        0
+    }
+
+    /// Takes a batch of a window, or with no records its end. Beside what became of it gives the state for the next batch.
+    fn consume_in<'a>(
+        &'a self,
+        cx: &'a Cx,
+        shard: &'a str,
+        _: Window<'a>,
+        records: &'a [Record],
+    ) -> BoxFuture<'a, (Consumed, Option<String>)> {
+        windows::plainly(self, cx, shard, records)
+    }
+
     /// What follows when records are given up: the hand-over to the failure destination, if there is one.
     fn given_up(&self, cx: &Cx, lost: &GivenUp<'_>) -> Vec<Handover>;
 }
@@ -144,7 +172,9 @@ struct Inner {
     platform: Arc<Platform>,
     delivery: Delivery,
     sources: RwLock<HashMap<String, Arc<dyn StreamSource>>>,
-    running: Mutex<HashMap<String, JoinHandle<()>>>,
+    running: Mutex<HashMap<String, Reading>>,
+    /// Stopped, but not yet at an end.
+    ending: Mutex<HashMap<String, Reading>>,
 }
 
 impl Streams {
@@ -154,6 +184,7 @@ impl Streams {
             delivery: delivery.clone(),
             sources: RwLock::default(),
             running: Mutex::default(),
+            ending: Mutex::default(),
         }))
     }
 
@@ -164,27 +195,42 @@ impl Streams {
 
     /// The source that keeps the stream of this ARN.
     pub fn source_of(&self, stream_arn: &str) -> Option<Arc<dyn StreamSource>> {
-        let service = stream_arn.split(':').nth(2)?;
-        self.0.sources.read().get(service).cloned()
+        self.0.source_of(stream_arn)
     }
 
-    /// Begins to read for a mapping, or begins anew with its changed settings. It goes on where its checkpoints are.
-    pub fn run(&self, mapping: StreamMapping) {
+    /// Begins to read for a mapping, or begins anew with its changed settings once what is being consumed is finished. It goes on where
+    /// its checkpoints are. Gives the ticket of where a new one begins, to be awaited before its creation is acknowledged.
+    pub fn run(&self, mapping: StreamMapping) -> Option<Ticket> {
         self.stop(&mapping.id);
-        let id = mapping.id.clone();
-        let task = tokio::spawn(follow(self.0.clone(), Arc::new(mapping)));
-        self.0.running.lock().insert(id, task);
+        let begins = if mapping.start == Start::Latest { self.0.begin_at_the_end(&mapping) } else { None };
+        let (id, gate) = (mapping.id.clone(), Arc::new(Gate::default()));
+        let before = self.0.ending.lock().remove(&id);
+        let following = follow(self.0.clone(), Arc::new(mapping), gate.clone());
+        let task = tokio::spawn(async move {
+            if let Some(before) = before {
+                let _ = before.task.await;
+            }
+            following.await;
+        });
+        self.0.running.lock().insert(id, Reading { task, gate });
+        begins
     }
 
-    /// Stops reading; a batch that is being consumed is consumed again if the mapping comes back.
+    /// Stops reading. What is being consumed is finished, and remembered.
     pub fn stop(&self, id: &str) {
-        if let Some(task) = self.0.running.lock().remove(id) {
-            task.abort();
-        }
+        let Some(reading) = self.0.running.lock().remove(id) else { return };
+        let mut ending = self.0.ending.lock();
+        ending.retain(|_, reading| !reading.task.is_finished());
+        ending.insert(id.into(), reading.end());
     }
 
     /// Forgets where a mapping was, in the batch of its removal.
     pub fn forget(&self, batch: &mut Batch, id: &str) -> Result<(), Fault> {
+        for readings in [&self.0.running, &self.0.ending] {
+            if let Some(reading) = readings.lock().get(id) {
+                reading.gate.forget();
+            }
+        }
         let range = (id.to_string(), (String::new(), 0))..(format!("{id}\u{1}"), (String::new(), 0));
         let scanned = self.0.platform.store.scan(&CHECKPOINTS, Partition::of(id), range, |key, _| {
             batch.delete_in(Partition::of(id), &CHECKPOINTS, &key);
@@ -194,10 +240,15 @@ impl Streams {
     }
 }
 
+impl Inner {
+    fn source_of(&self, stream: &str) -> Option<Arc<dyn StreamSource>> {
+        self.sources.read().get(stream.split(':').nth(2)?).cloned()
+    }
+}
+
 /// Follows a stream: one task a shard and lane, new shards as they appear, children after their parents.
-async fn follow(streams: Arc<Inner>, mapping: Arc<StreamMapping>) {
-    let service = mapping.stream.split(':').nth(2).unwrap_or_default().to_string();
-    let Some(source) = streams.sources.read().get(&service).cloned() else {
+async fn follow(streams: Arc<Inner>, mapping: Arc<StreamMapping>, gate: Arc<Gate>) {
+    let Some(source) = streams.source_of(&mapping.stream) else {
         tracing::error!(stream = mapping.stream, "a mapping reads from a service that has no streams");
         return;
     };
@@ -217,6 +268,7 @@ async fn follow(streams: Arc<Inner>, mapping: Arc<StreamMapping>) {
             });
             if parent_done && !begun.contains_key(&shard.id) {
                 begun.insert(shard.id.clone(), mapping.lanes);
+                streams.share_out(&mapping, &shard.id);
                 for lane in 0..mapping.lanes {
                     let pump = Pump {
                         streams: streams.clone(),
@@ -224,6 +276,8 @@ async fn follow(streams: Arc<Inner>, mapping: Arc<StreamMapping>) {
                         source: source.clone(),
                         shard: shard.id.clone(),
                         lane,
+                        window: Mutex::default(),
+                        gate: gate.clone(),
                     };
                     lanes.spawn(pump.run());
                 }
@@ -263,6 +317,9 @@ struct Pump {
     source: Arc<dyn StreamSource>,
     shard: String,
     lane: u64,
+    /// The tumbling window that has begun.
+    window: Mutex<Option<windows::Open>>,
+    gate: Arc<Gate>,
 }
 
 impl Pump {
@@ -283,13 +340,22 @@ impl Pump {
                         .source
                         .shards(&self.mapping.stream)
                         .map_or(true, |shards| shards.iter().any(|s| s.id == self.shard && s.closed));
-                    if closed || changed.changed().await.is_err() {
+                    let ends = self.window_ends();
+                    if ends.is_some_and(|ends| closed || ends <= self.streams.platform.clock.now()) {
+                        self.end_window(&done).await;
+                        continue;
+                    }
+                    if closed || self.moved(&mut changed, ends).await.is_err() {
                         return self.shard;
                     }
                 }
                 Ok((full, records, _)) => {
                     let records = if full { records } else { self.fill(&done, records).await };
+                    let records = self.within_window(&done, records).await;
                     done = Some(self.consume_all(records).await);
+                    if self.window_overgrown() {
+                        self.end_window(&done).await;
+                    }
                 }
                 Err(fault) => {
                     tracing::error!(%fault, stream = self.mapping.stream, "a stream cannot be read");
@@ -299,24 +365,27 @@ impl Pump {
         }
     }
 
-    /// Where to go on: the checkpoint, else where the mapping is to begin.
+    /// Waits for the source to write, or until the open window ends.
+    async fn moved(
+        &self,
+        changed: &mut watch::Receiver<u64>,
+        ends: Option<Timestamp>,
+    ) -> Result<(), watch::error::RecvError> {
+        let Some(ends) = ends else { return changed.changed().await };
+        tokio::select! {
+            moved = changed.changed() => moved,
+            () = self.streams.platform.clock.sleep_until(ends) => Ok(()),
+        }
+    }
+
+    /// Where to go on: the checkpoint, else the oldest record.
     fn begin(&self) -> Option<String> {
+        let checkpoints = &self.streams.platform.store;
         let found =
-            self.streams.platform.store.get(&CHECKPOINTS, Partition::of(&self.mapping.id), &self.key());
-        if let Ok(Some(found)) = found {
-            return Some(found.value.done);
-        }
-        match self.mapping.start {
-            Start::Oldest => None,
-            Start::Latest => {
-                let latest = self.source.latest(&self.mapping.stream, &self.shard).ok().flatten();
-                // Remembered at once, so that what comes while the platform is down is not skipped.
-                if let Some(latest) = &latest {
-                    self.checkpoint(latest, Batch::new(Partition::of(&self.mapping.id)), Vec::new());
-                }
-                latest
-            }
-        }
+            checkpoints.get(&CHECKPOINTS, Partition::of(&self.mapping.id), &self.key()).ok().flatten();
+        let checkpoint = found?.value;
+        *self.window.lock() = checkpoint.window.filter(|_| self.mapping.consumer.window_ms() > 0);
+        Some(checkpoint.done).filter(|done| !done.is_empty())
     }
 
     fn key(&self) -> (String, (String, u64)) {
@@ -375,9 +444,10 @@ impl Pump {
                 if batch.is_empty() {
                     break;
                 }
+                let inside = self.gate.enter().await;
                 let cx = self.cx(&batch);
                 let began = std::time::Instant::now();
-                let consumed = self.mapping.consumer.consume(&cx, &self.shard, &batch).await;
+                let consumed = self.consume(&cx, &batch).await;
                 let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
                 match consumed {
                     Consumed::Done => {
@@ -420,6 +490,7 @@ impl Pump {
                         }
                     }
                 }
+                drop(inside);
                 if !batch.is_empty() {
                     waits += 1;
                     let wait = (FIRST_WAIT_MS << (waits - 1).min(16)).min(LAST_WAIT_MS);
@@ -462,7 +533,12 @@ impl Pump {
 
     /// Remembers how far this lane is, together with what follows from it.
     fn checkpoint(&self, sequence: &str, mut batch: Batch, follow: Vec<Handover>) {
-        batch.put(&CHECKPOINTS, &self.key(), &Checkpoint { done: sequence.to_string() });
+        if self.gate.is_forgotten() {
+            return;
+        }
+        let (done, window) = (sequence.to_string(), self.window.lock().clone());
+        let checkpoint = Checkpoint { done, window, lanes: self.mapping.lanes };
+        batch.put(&CHECKPOINTS, &self.key(), &checkpoint);
         let staged: Vec<_> =
             follow.into_iter().map(|row| self.streams.delivery.stage(&mut batch, row)).collect();
         match self.streams.platform.store.submit(batch) {

@@ -26,6 +26,10 @@ pub struct Doors {
     pub identity: Door<dyn Identity>,
     /// SQS: queues that mappings and pipes read.
     pub queues: Door<dyn Queues>,
+    /// SNS: completes notifications with their signatures when a queue gives them out.
+    pub notary: Door<dyn Notary>,
+    /// EventBridge Schemas: sees the events of buses in passing.
+    pub schemas: Door<dyn SchemaDiscovery>,
     providers: RwLock<HashMap<&'static str, Arc<dyn ResourceProvider>>>,
     services: RwLock<HashMap<&'static str, Arc<Service>>>,
 }
@@ -141,6 +145,8 @@ pub struct QueueMessage {
     pub message_attributes: std::collections::BTreeMap<String, QueueAttribute>,
     pub md5_of_body: String,
     pub md5_of_message_attributes: Option<String>,
+    /// The trace in which it was sent, as a header.
+    pub trace: String,
 }
 
 #[derive(Debug, Clone)]
@@ -172,6 +178,18 @@ pub trait Queues: Send + Sync {
         arn: &'a str,
         receipts: &'a [String],
     ) -> BoxFuture<'a, Result<(), Fault>>;
+}
+
+/// Signing what queues keep unsigned.
+pub trait Notary: Send + Sync {
+    /// The notification with its signature; `None` when the text is none.
+    fn complete(&self, notification: &str) -> Option<String>;
+}
+
+/// Learning the structure of events.
+pub trait SchemaDiscovery: Send + Sync {
+    /// A bus took this event, printed as JSON. It must not block, and costs nothing for buses nobody learns from.
+    fn observe(&self, bus_arn: &str, event: &str);
 }
 
 /// Short-lived credentials of a role.

@@ -2,7 +2,13 @@
 //!
 //! Timers are memory. Whoever owns the durable fact behind one (a retry's time, a schedule) sets it again on opening.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use parking_lot::Mutex;
 use tidemill_api::Timestamp;
@@ -18,6 +24,8 @@ pub struct Timers<T> {
 
 struct Shared<T> {
     due: Mutex<BTreeMap<(Timestamp, u64), T>>,
+    /// Never given twice, so that cancelling a timer that has fired cannot meet another one.
+    next_number: AtomicU64,
     earlier: Notify,
 }
 
@@ -32,7 +40,11 @@ impl<T: Send + 'static> Timers<T> {
     /// Begins a set of timers; `fire` is called from their task with each value that is due, in order of time, and
     /// must not block.
     pub fn new(clock: Clock, fire: impl Fn(T) + Send + 'static) -> Timers<T> {
-        let shared = Arc::new(Shared { due: Mutex::new(BTreeMap::new()), earlier: Notify::new() });
+        let shared = Arc::new(Shared {
+            due: Mutex::new(BTreeMap::new()),
+            next_number: AtomicU64::new(0),
+            earlier: Notify::new(),
+        });
         let task = tokio::spawn(run(shared.clone(), clock, fire));
         Timers { shared, task }
     }
@@ -41,7 +53,7 @@ impl<T: Send + 'static> Timers<T> {
     pub fn set(&self, at: Timestamp, value: T) -> Timer {
         let mut due = self.shared.due.lock();
         let first = due.first_key_value().map(|(key, _)| *key);
-        let number = due.range((at, 0)..=(at, u64::MAX)).next_back().map_or(0, |((_, number), _)| number + 1);
+        let number = self.shared.next_number.fetch_add(1, Ordering::Relaxed);
         due.insert((at, number), value);
         drop(due);
         if first.is_none_or(|(first, _)| at < first) {
@@ -106,5 +118,18 @@ mod tests {
         clock.advance(Duration::from_secs(30));
         assert_eq!((seen.recv().await, seen.recv().await), (Some("sooner"), Some("later")));
         assert!(seen.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_timer_that_fired_is_not_another_one_of_its_moment() {
+        let clock = Clock::manual(Timestamp::from_secs(0));
+        let (fired, mut seen) = mpsc::unbounded_channel();
+        let timers = Timers::new(clock.clone(), move |name| fired.send(name).expect("somebody listens"));
+        let first = timers.set(Timestamp::from_secs(10), "first");
+        clock.advance(Duration::from_secs(10));
+        assert_eq!(seen.recv().await, Some("first"));
+        timers.set(Timestamp::from_secs(10), "second");
+        assert_eq!(timers.cancel(first), None);
+        assert_eq!(seen.recv().await, Some("second"));
     }
 }

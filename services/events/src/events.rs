@@ -1,8 +1,10 @@
 //! The way of an event: checked, put into its envelope, matched, made into each target's input and handed over, in one
 //! batch a request.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, value::RawValue};
 use tidemill_delivery::{Event, Fate, Staged, Step};
 use tidemill_input_transformer::RuleContext;
 use tidemill_platform::{Cx, Fault, Timestamp, Trace, doors::LogLine};
@@ -11,7 +13,10 @@ use tidemill_store::{Batch, Partition};
 use crate::{
     EventBridge,
     api::{PutEventsRequest, PutEventsRequestEntry, PutEventsResponse, PutEventsResultEntry},
+    dead_letters::{DeadLetter, error_of},
+    invocation,
     state::{Bus, Input, Ready, Rule, RuleRow},
+    vault::Archived,
 };
 
 /// What the entries of one request may hold, in bytes.
@@ -24,6 +29,8 @@ const TOLD: usize = 120;
 pub struct Envelope {
     pub id: String,
     pub text: String,
+    /// Its time, in milliseconds since 1970, whole seconds as it says.
+    pub at: i64,
     /// What journeys say of it: its type, its source and the beginning of its detail.
     pub told: String,
 }
@@ -75,11 +82,19 @@ pub struct Outgoing {
     /// For the ledger, written together.
     fates: Vec<Fate>,
     lines: Vec<(String, LogLine)>,
+    /// Archive ARN → events for it, with their times.
+    archived: BTreeMap<String, Vec<(i64, Archived)>>,
 }
 
 impl Outgoing {
     pub fn new(partition: Partition) -> Outgoing {
-        Outgoing { batch: Batch::new(partition), staged: Vec::new(), fates: Vec::new(), lines: Vec::new() }
+        Outgoing {
+            batch: Batch::new(partition),
+            staged: Vec::new(),
+            fates: Vec::new(),
+            lines: Vec::new(),
+            archived: BTreeMap::new(),
+        }
     }
 }
 
@@ -115,22 +130,18 @@ impl EventBridge {
         let at = entry.time.unwrap_or_else(|| cx.now());
         let envelope = envelope(cx, &bus, &source, &kind, at, &entry.resources.unwrap_or_default(), &detail);
         let id = envelope.id.clone();
-        self.route(cx, &bus, &envelope, &trace, 0, outgoing);
+        self.route(cx, &bus, &envelope, &Way { trace: &trace, hops: 0, only: &[] }, outgoing);
         Ok(id)
     }
 
     /// Hands an event to the targets of every rule of a bus that matches.
-    pub fn route(
-        &self,
-        cx: &Cx,
-        bus: &Bus,
-        event: &Envelope,
-        trace: &Trace,
-        hops: u32,
-        outgoing: &mut Outgoing,
-    ) {
+    pub fn route(&self, cx: &Cx, bus: &Bus, event: &Envelope, way: &Way<'_>, outgoing: &mut Outgoing) {
+        let Way { trace, hops, only } = *way;
         let arn = bus.arn.to_string();
         outgoing.fates.push(Fate::happened(cx.now(), trace, &event.id, &arn, event.told.clone()));
+        if let Some(schemas) = self.platform.doors.schemas.get() {
+            schemas.observe(&arn, &event.text);
+        }
         // The envelope is ours, so it is JSON.
         let matched = bus.matcher.matches(&event.text).unwrap_or_default();
         let rules: Vec<_> = {
@@ -138,10 +149,15 @@ impl EventBridge {
             matched.iter().filter_map(|name| rules.get(&**name).cloned()).collect()
         };
         let mut whole = None;
-        for rule in rules {
+        for rule in rules.iter().filter(|rule| only.is_empty() || only.contains(&rule.row.arn)) {
+            if let Some(archive) = &rule.row.archive {
+                outgoing.archived.entry(archive.clone()).or_default().push((event.at, event.archived()));
+                continue;
+            }
             for target in &rule.targets {
-                let payload = input(cx, &rule, target, event, &mut whole);
-                let parts = Parts { id: &event.id, source: &arn, via: &rule.row.arn, trace, hops };
+                let payload = input(cx, rule, target, event, &mut whole);
+                let http = http(target, event, &mut whole);
+                let parts = Parts { event, source: &arn, via: &rule.row.arn, trace, hops, http };
                 self.hand_over(cx, target, payload, &parts, outgoing);
             }
         }
@@ -166,7 +182,8 @@ impl EventBridge {
         let mut whole = None;
         for target in &rule.targets {
             let payload = input(cx, rule, target, &event, &mut whole);
-            let parts = Parts { id: &event.id, source: &arn, via: &row.arn, trace, hops: 0 };
+            let http = http(target, &event, &mut whole);
+            let parts = Parts { event: &event, source: &arn, via: &row.arn, trace, hops: 0, http };
             self.hand_over(cx, target, payload, &parts, outgoing);
         }
     }
@@ -179,19 +196,22 @@ impl EventBridge {
             outgoing.lines.push((group, LogLine { at: cx.now(), message }));
             return;
         }
-        let mut attributes = std::collections::BTreeMap::new();
+        let mut attributes = BTreeMap::new();
         if let Some(group) = &target.row.group_id {
             attributes.insert("message-group-id".to_string(), group.clone());
-            attributes.insert("message-deduplication-id".to_string(), parts.id.to_string());
+            attributes.insert("message-deduplication-id".to_string(), parts.event.id.clone());
         }
-        if target.arn.service == "events" {
+        if target.arn.resource.starts_with("api-destination/") {
+            let original = (!matches!(target.input, Input::Event)).then_some(&*parts.event.text);
+            attributes = invocation::attributes(&target.row, parts.http.clone(), original);
+        } else if target.arn.service == "events" {
             attributes.insert("hops".to_string(), (parts.hops + 1).to_string());
         }
         let event = Event {
-            id: parts.id.into(),
+            id: parts.event.id.clone(),
             source: parts.source.into(),
             via: parts.via.into(),
-            payload: payload.clone(),
+            payload,
             attributes,
             trace: parts.trace.clone(),
         };
@@ -200,41 +220,28 @@ impl EventBridge {
                 outgoing.staged.push(staged);
                 outgoing.fates.push(fate);
             }
-            Err(fault) => self.refused(cx, target, payload, parts, &fault, outgoing),
+            Err(fault) => self.refused(cx, target, parts, &fault, outgoing),
         }
     }
 
-    /// A target that does not take the event: to its dead-letter queue, with the attributes AWS adds, or nowhere.
-    fn refused(
-        &self,
-        cx: &Cx,
-        target: &Ready,
-        payload: Bytes,
-        parts: &Parts<'_>,
-        fault: &Fault,
-        outgoing: &mut Outgoing,
-    ) {
+    /// A target that does not take the event: the event itself, not what was made of it for the target, goes to the
+    /// dead-letter queue with the attributes AWS adds, or nowhere.
+    fn refused(&self, cx: &Cx, target: &Ready, parts: &Parts<'_>, fault: &Fault, outgoing: &mut Outgoing) {
         let (code, sentence) = error_of(fault);
-        let text = |value: &str| json!({"DataType": "String", "StringValue": value});
-        let attributes = json!({
-            "RULE_ARN": text(parts.via),
-            "TARGET_ARN": text(&target.row.arn),
-            "ERROR_CODE": text(code),
-            "ERROR_MESSAGE": text(&sentence),
-        });
-        let event = Event {
-            id: parts.id.into(),
-            source: target.row.arn.clone(),
-            via: "dead-letter queue".into(),
-            payload,
-            attributes: [("message-attributes".to_string(), attributes.to_string())].into(),
-            trace: parts.trace.clone(),
+        let letter = DeadLetter {
+            id: &parts.event.id,
+            rule_arn: parts.via,
+            target_arn: &target.row.arn,
+            code,
+            sentence: &sentence,
+            retries: None,
         };
+        let event = letter.event(Bytes::from(parts.event.text.clone()), parts.trace.clone());
         let queue = target.row.dead_letter_arn.as_deref().and_then(|arn| arn.parse().ok());
         let staged = queue.and_then(|arn| self.delivery.deliver(cx, &mut outgoing.batch, &arn, event).ok());
         let fate = Fate {
             at: cx.now().millis(),
-            event: parts.id.into(),
+            event: parts.event.id.clone(),
             trace: parts.trace.root.clone(),
             source: parts.source.into(),
             target: target.row.arn.clone(),
@@ -251,7 +258,8 @@ impl EventBridge {
     /// Submits what was made of events; what was handed over is attempted once the ticket is through.
     pub fn send(&self, cx: &Cx, mut outgoing: Outgoing) -> Result<tidemill_store::Ticket, Fault> {
         self.delivery.ledger().record_all(&mut outgoing.batch, std::mem::take(&mut outgoing.fates));
-        let ticket = self.platform.submit(outgoing.batch)?;
+        let archived = std::mem::take(&mut outgoing.archived);
+        let ticket = self.submit_archiving(cx, outgoing.batch, archived)?;
         let seq = ticket.seq();
         outgoing.staged.into_iter().for_each(|staged| staged.release(seq));
         if let (false, Some(logs)) = (outgoing.lines.is_empty(), self.platform.doors.logs.get()) {
@@ -264,13 +272,30 @@ impl EventBridge {
     }
 }
 
+/// How an event comes to a bus.
+pub struct Way<'a> {
+    pub trace: &'a Trace,
+    /// Buses it passed before.
+    pub hops: u32,
+    /// ARNs of the rules that may have it; empty for all.
+    pub only: &'a [String],
+}
+
+impl Envelope {
+    fn archived(&self) -> Archived {
+        Archived { id: self.id.clone(), text: self.text.clone(), told: self.told.clone() }
+    }
+}
+
 /// What a hand-over says of where it comes from.
 struct Parts<'a> {
-    id: &'a str,
+    event: &'a Envelope,
     source: &'a str,
     via: &'a str,
     trace: &'a Trace,
     hops: u32,
+    /// What an API destination's request is made of, for this event.
+    http: Option<String>,
 }
 
 /// The event as rules see it and targets get it.
@@ -296,12 +321,23 @@ pub fn envelope(
         detail.trim()
     );
     let beginning: String = detail.trim().chars().take(TOLD).collect();
-    Envelope { id, text, told: format!("{kind} from {source} {beginning}") }
+    let at = at.secs().saturating_mul(1000);
+    Envelope { id, text, at, told: format!("{kind} from {source} {beginning}") }
 }
 
 fn printed(at: Timestamp) -> String {
     let at = jiff::Timestamp::from_millisecond(at.millis()).unwrap_or_default();
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// `HttpParameters` of a target with what the event has for their paths.
+fn http(target: &Ready, event: &Envelope, whole: &mut Option<Value>) -> Option<String> {
+    let http = target.row.http.as_ref()?;
+    if !http.has_paths() {
+        return serde_json::to_string(http).ok();
+    }
+    let whole = whole.get_or_insert_with(|| serde_json::from_str(&event.text).unwrap_or_default());
+    serde_json::to_string(&http.filled(whole)).ok()
 }
 
 fn input(cx: &Cx, rule: &Rule, target: &Ready, event: &Envelope, whole: &mut Option<Value>) -> Bytes {
@@ -318,16 +354,4 @@ fn input(cx: &Cx, rule: &Rule, target: &Ready, event: &Envelope, whole: &mut Opt
             Bytes::from(transformer.apply(&parsed(), &context))
         }
     }
-}
-
-fn error_of(fault: &Fault) -> (&'static str, String) {
-    let code = match fault.code() {
-        code if code.contains("NotFound") || code.contains("DoesNotExist") || code.starts_with("NoSuch") => {
-            "RESOURCE_NOT_FOUND"
-        }
-        code if code.contains("Denied") => "NO_PERMISSIONS",
-        code if code.contains("Invalid") || code.contains("Validation") => "INVALID_PARAMETER",
-        _ => "SDK_CLIENT_ERROR",
-    };
-    (code, fault.message().to_string())
 }

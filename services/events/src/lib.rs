@@ -4,20 +4,38 @@
 //! all in the batch that acknowledges it. `state` keeps buses and rules, `schedules` fires rules that have a time,
 //! `target` makes buses targets of other services. In-platform targets take an event or refuse it for good, so retry
 //! policies have nothing to do for them; refused events go to the target's dead-letter queue.
-//! Archives, replays, API destinations, partner sources and global endpoints are not there yet and say so.
+//! `destinations` are HTTP endpoints with `connections`; `invocation` calls them, with attempts and retries.
+//! `archives` keep what their own rules match (`vault`, `retention`), `replays` bring it back (`replaying`).
+//! Partner sources, global endpoints and the schema registry's operations are not there yet and say so.
 
 pub mod api;
+mod archives;
+mod authorization;
 mod buses;
+mod connections;
+mod credentials;
+mod dead_letters;
+mod destinations;
 mod events;
 mod explain;
+mod http_request;
+mod invocation;
+mod pace;
 mod patterns;
+mod replaying;
+mod replays;
 mod resources;
+mod retention;
 mod rules;
 mod schedules;
+mod shelf;
 mod state;
 mod tags;
 mod target;
 mod targets;
+#[cfg(test)]
+mod testing;
+mod vault;
 
 use std::sync::Arc;
 
@@ -36,6 +54,7 @@ pub fn service(
     let bridge = EventBridge::open(platform.clone(), delivery.clone())?;
     delivery.target("events", Arc::new(target::Buses(bridge.clone())));
     delivery.route(target::ROUTE, Arc::new(target::Buses(bridge.clone())));
+    delivery.route(invocation::ROUTE, Arc::new(invocation::Invocations(bridge.clone())));
     platform.doors.provide(Arc::new(resources::Resources(bridge.clone())));
     Ok((table(bridge.clone()), bridge))
 }
@@ -59,6 +78,26 @@ fn table(bridge: Arc<EventBridge>) -> Service {
         .on::<op::PutTargets>(targets::put_targets)
         .on::<op::RemoveTargets>(targets::remove_targets)
         .on::<op::ListTargetsByRule>(targets::list_targets_by_rule)
+        .on::<op::CreateConnection>(connections::create_connection)
+        .on::<op::UpdateConnection>(connections::update_connection)
+        .on::<op::DescribeConnection>(connections::describe_connection)
+        .on::<op::DeleteConnection>(connections::delete_connection)
+        .on::<op::DeauthorizeConnection>(connections::deauthorize_connection)
+        .on::<op::ListConnections>(connections::list_connections)
+        .on::<op::CreateApiDestination>(destinations::create_api_destination)
+        .on::<op::UpdateApiDestination>(destinations::update_api_destination)
+        .on::<op::DescribeApiDestination>(destinations::describe_api_destination)
+        .on::<op::DeleteApiDestination>(destinations::delete_api_destination)
+        .on::<op::ListApiDestinations>(destinations::list_api_destinations)
+        .on::<op::CreateArchive>(archives::create_archive)
+        .on::<op::UpdateArchive>(archives::update_archive)
+        .on::<op::DescribeArchive>(archives::describe_archive)
+        .on::<op::DeleteArchive>(archives::delete_archive)
+        .on::<op::ListArchives>(archives::list_archives)
+        .on::<op::StartReplay>(replays::start_replay)
+        .on::<op::DescribeReplay>(replays::describe_replay)
+        .on::<op::CancelReplay>(replays::cancel_replay)
+        .on::<op::ListReplays>(replays::list_replays)
         .on::<op::TestEventPattern>(patterns::test_event_pattern)
         .on::<op::TagResource>(tags::tag_resource)
         .on::<op::UntagResource>(tags::untag_resource)

@@ -54,6 +54,8 @@ impl EventBridge {
                     created_at: before.map_or(cx.now().millis(), |before| before.created_at),
                     tags: before.map_or_else(|| tags(input.tags), |before| before.tags.clone()),
                     targets: before.map(|before| before.targets.clone()).unwrap_or_default(),
+                    managed_by: None,
+                    archive: None,
                 };
                 Ok((Some(row.clone()), row))
             })
@@ -64,7 +66,7 @@ impl EventBridge {
 }
 
 /// `rule/<name>` on the default bus, `rule/<bus>/<name>` on others.
-fn rule_arn(bus: &Bus, name: &str) -> String {
+pub fn rule_arn(bus: &Bus, name: &str) -> String {
     let of = bus.row.read().name.clone();
     let resource = if of == "default" { format!("rule/{name}") } else { format!("rule/{of}/{name}") };
     tidemill_platform::Arn { resource, ..bus.arn.clone() }.to_string()
@@ -119,7 +121,7 @@ pub async fn describe_rule(
         role_arn: row.role_arn,
         event_bus_name: Some(bus.row.read().name.clone()),
         created_by: Some(row.created_by),
-        ..DescribeRuleResponse::default()
+        managed_by: row.managed_by,
     })
 }
 
@@ -174,7 +176,7 @@ pub async fn list_rules(
             schedule_expression: row.schedule,
             role_arn: row.role_arn,
             event_bus_name: Some(of.clone()),
-            ..api::Rule::default()
+            managed_by: row.managed_by,
         }
     });
     Ok(ListRulesResponse { rules: Some(shown.collect()), next_token: page.next_token })

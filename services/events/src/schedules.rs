@@ -16,8 +16,11 @@ use crate::{
 const MOST_BEHIND_MS: i64 = 7 * 86_400_000;
 
 impl EventBridge {
-    /// Sets the timers of all scheduled rules.
+    /// Sets the timers of all scheduled rules and goes on with what an earlier run began.
     pub fn start(&self) {
+        self.authorize_all();
+        self.sweep_all();
+        self.replay_all();
         for bus in self.all() {
             let rules: Vec<RuleRow> = bus.rules.read().values().map(|rule| rule.row.clone()).collect();
             rules.iter().for_each(|row| self.plan(&bus, row));

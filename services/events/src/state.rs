@@ -11,15 +11,33 @@ use serde::{Deserialize, Serialize};
 use tidemill_delivery::Delivery;
 use tidemill_event_pattern::{Matcher, Pattern};
 use tidemill_input_transformer::{InputPath, InputTransformer};
+use tidemill_outbound::Outbound;
 use tidemill_platform::{Arn, Cx, Fault, Platform, Timers};
 use tidemill_store::{Batch, Damaged, Partition, Table};
 
-use crate::api::ResourceNotFoundException;
+use crate::{
+    api::{ManagedRuleException, ResourceNotFoundException},
+    archives::ArchiveRow,
+    authorization::Tokens,
+    connections::ConnectionRow,
+    destinations::DestinationRow,
+    http_request::HttpRow,
+    pace::Pace,
+    replays::ReplayRow,
+    shelf::Shelf,
+    vault::Vaults,
+};
 
 /// ARN → bus; everything of a bus is in the partition of its ARN.
 const BUSES: Table<String, BusRow> = Table::new("events.bus");
 /// (bus ARN, name) → rule with its targets.
 const RULES: Table<(String, String), RuleRow> = Table::new("events.rule");
+/// ARN without id → connection, API destination.
+const CONNECTIONS: Table<String, ConnectionRow> = Table::new("events.connection");
+const DESTINATIONS: Table<String, DestinationRow> = Table::new("events.destination");
+/// ARN → archive, replay.
+const ARCHIVES: Table<String, ArchiveRow> = Table::new("events.archive");
+const REPLAYS: Table<String, ReplayRow> = Table::new("events.replay");
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BusRow {
@@ -47,6 +65,12 @@ pub struct RuleRow {
     pub created_at: i64,
     pub tags: BTreeMap<String, String>,
     pub targets: Vec<TargetRow>,
+    /// The service that made the rule, and whose it is. Such rules are made anew at each start.
+    #[serde(default)]
+    pub managed_by: Option<String>,
+    /// ARN of the archive that the rule feeds.
+    #[serde(default)]
+    pub archive: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -62,6 +86,8 @@ pub struct TargetRow {
     pub retry_attempts: Option<i32>,
     pub max_age_s: Option<i32>,
     pub dead_letter_arn: Option<String>,
+    #[serde(default)]
+    pub http: Option<HttpRow>,
 }
 
 /// A rule ready to be used.
@@ -102,6 +128,17 @@ pub struct EventBridge {
     pub timers: Timers<(String, String, i64)>,
     /// (bus ARN, rule) → the last run, in milliseconds since 1970.
     pub fired: Mutex<BTreeMap<(String, String), i64>>,
+    pub connections: Shelf<ConnectionRow>,
+    pub destinations: Shelf<DestinationRow>,
+    pub tokens: Tokens,
+    pub pace: Pace,
+    pub outbound: Outbound,
+    pub archives: Shelf<ArchiveRow>,
+    pub replays: Shelf<ReplayRow>,
+    pub vaults: Vaults,
+    pub using_archives: Mutex<()>,
+    /// (ARN, moment) of archives whose oldest event is due to go.
+    pub retention: Timers<(String, i64)>,
 }
 
 impl EventBridge {
@@ -118,7 +155,11 @@ impl EventBridge {
                 bus.use_rule(&name, Some(rule));
             }
         }
-        Ok(Arc::new_cyclic(|me: &Weak<EventBridge>| {
+        let connections = Shelf::open(CONNECTIONS, &platform.store)?;
+        let destinations = Shelf::open(DESTINATIONS, &platform.store)?;
+        let archives = Shelf::open(ARCHIVES, &platform.store)?;
+        let replays = Shelf::open(REPLAYS, &platform.store)?;
+        let bridge = Arc::new_cyclic(|me: &Weak<EventBridge>| {
             let fired = me.clone();
             let timers =
                 Timers::new(platform.clock.clone(), move |(bus, rule, at): (String, String, i64)| {
@@ -126,6 +167,12 @@ impl EventBridge {
                         bridge.fire(&bus, &rule, at);
                     }
                 });
+            let expired = me.clone();
+            let retention = Timers::new(platform.clock.clone(), move |(archive, at): (String, i64)| {
+                if let Some(bridge) = expired.upgrade() {
+                    bridge.expire_later(archive, at);
+                }
+            });
             EventBridge {
                 platform,
                 delivery,
@@ -133,8 +180,24 @@ impl EventBridge {
                 buses: RwLock::new(buses),
                 timers,
                 fired: Mutex::default(),
+                connections,
+                destinations,
+                tokens: Tokens::default(),
+                pace: Pace::default(),
+                outbound: Outbound::new(),
+                archives,
+                replays,
+                vaults: Vaults::default(),
+                using_archives: Mutex::default(),
+                retention,
             }
-        }))
+        });
+        for archive in bridge.archives.all() {
+            if let Err(fault) = bridge.use_archive(&archive.arn) {
+                tracing::error!(%fault, archive = archive.arn, "an archive cannot be used");
+            }
+        }
+        Ok(bridge)
     }
 
     /// The bus that a request names, by name or ARN; the default one when it names none.
@@ -228,7 +291,14 @@ impl EventBridge {
     ) -> Result<T, Fault> {
         let (ticket, answer) = {
             let mut rules = bus.rules.write();
-            let (next, answer) = decide(rules.get(name).map(|rule| &rule.row))?;
+            let before = rules.get(name).map(|rule| &rule.row);
+            if let Some(manager) = before.and_then(|row| row.managed_by.as_deref()) {
+                return Err(ManagedRuleException::new(format!(
+                    "Rule {name} is managed by {manager} and cannot be changed."
+                ))
+                .into());
+            }
+            let (next, answer) = decide(before)?;
             let key = (bus.arn.to_string(), name.to_string());
             let mut batch = Batch::new(Partition::of(&key.0));
             let rule = next.map(Rule::of).transpose()?;
@@ -273,7 +343,8 @@ impl Bus {
         Some(Arc::new(Bus { arn, row: RwLock::new(row), rules: RwLock::default(), matcher: Matcher::new() }))
     }
 
-    fn use_rule(&self, name: &str, rule: Option<Rule>) {
+    /// Makes a rule what is given, in memory only.
+    pub fn use_rule(&self, name: &str, rule: Option<Rule>) {
         self.use_in(&mut self.rules.write(), name, rule);
     }
 

@@ -1,5 +1,5 @@
-//! Buses as targets: of rules of other buses, of S3 and other services. The event arrives with the removal of its
-//! hand-over in one batch, so exactly once.
+//! Buses and API destinations as targets: of rules of other buses, of S3 and other services. The event arrives with the removal of its
+//! hand-over in one batch, so exactly once; `invocation` calls API destinations.
 
 use std::sync::Arc;
 
@@ -12,7 +12,9 @@ use tidemill_store::Partition;
 use crate::{
     EventBridge,
     api::ResourceNotFoundException,
-    events::{Outgoing, envelope},
+    events::{Outgoing, Way, envelope},
+    invocation,
+    replaying::with_replay,
 };
 
 pub const ROUTE: &str = "events.bus";
@@ -24,6 +26,9 @@ pub struct Buses(pub Arc<EventBridge>);
 
 impl Target for Buses {
     fn accept(&self, cx: &Cx, target: &Arn, event: Event) -> Result<Handover, Fault> {
+        if target.resource.starts_with("api-destination/") {
+            return invocation::accept(&self.0, cx, target, event);
+        }
         let arn = target.to_string();
         if self.0.by_arn(&arn).is_none() {
             return Err(ResourceNotFoundException::new(format!(
@@ -73,9 +78,13 @@ impl Route for Buses {
                 sent.text = sent.text.replacen(&sent.id, id, 1);
                 sent.id = id.into();
             }
+            if let Some(replay) = event["replay-name"].as_str() {
+                sent.text = with_replay(&sent.text, replay);
+            }
             let mut outgoing = Outgoing::new(Partition::of(&handover.target));
             attempt.removal.add_to(&mut outgoing.batch);
-            self.0.route(cx, &bus, &sent, &handover.trace(), hops, &mut outgoing);
+            let way = Way { trace: &handover.trace(), hops, only: &[] };
+            self.0.route(cx, &bus, &sent, &way, &mut outgoing);
             match self.0.send(cx, outgoing) {
                 Ok(ticket) => Outcome::Taken { detail: String::new(), seq: ticket.seq() },
                 Err(fault) => Outcome::Retry { reason: fault.to_string(), counts: false, after_ms: None },

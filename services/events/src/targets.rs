@@ -1,5 +1,6 @@
 //! Targets of rules.
 
+use tidemill_input_transformer::InputPath;
 use tidemill_platform::{Cx, Fault, page::page};
 
 use crate::{
@@ -10,6 +11,7 @@ use crate::{
         RemoveTargetsRequest, RemoveTargetsResponse, RemoveTargetsResultEntry,
     },
     buses::bad_token,
+    http_request::{HttpRow, is_path},
     state::{Bus, Ready, TargetRow},
 };
 
@@ -65,7 +67,6 @@ impl EventBridge {
             ("RunCommandParameters", target.run_command_parameters.is_some()),
             ("EcsParameters", target.ecs_parameters.is_some()),
             ("BatchParameters", target.batch_parameters.is_some()),
-            ("HttpParameters", target.http_parameters.is_some()),
             ("RedshiftDataParameters", target.redshift_data_parameters.is_some()),
             ("SageMakerPipelineParameters", target.sage_maker_pipeline_parameters.is_some()),
             ("AppSyncParameters", target.app_sync_parameters.is_some()),
@@ -93,11 +94,16 @@ impl EventBridge {
             retry_attempts: retry.maximum_retry_attempts,
             max_age_s: retry.maximum_event_age_in_seconds,
             dead_letter_arn: target.dead_letter_config.and_then(|config| config.arn),
+            http: target.http_parameters.map(http),
         };
         let ready = Ready::of(row)?;
         let service = ready.arn.service.as_str();
         if !self.delivery.takes(service) && service != "logs" {
             return Err(Fault::not_implemented(format!("targets of service {service}")));
+        }
+        let is_http = service == "events" && ready.arn.resource.starts_with("api-destination/");
+        if let Some(http) = &ready.row.http {
+            check_http(http, is_http, &ready.row.id)?;
         }
         if service == "sqs" && ready.arn.resource.ends_with(".fifo") && ready.row.group_id.is_none() {
             let id = &ready.row.id;
@@ -107,6 +113,31 @@ impl EventBridge {
         }
         Ok(ready.row)
     }
+}
+
+fn http(given: api::HttpParameters) -> HttpRow {
+    HttpRow {
+        path: given.path_parameter_values.unwrap_or_default(),
+        headers: given.header_parameters.unwrap_or_default(),
+        query: given.query_string_parameters.unwrap_or_default(),
+    }
+}
+
+fn check_http(http: &HttpRow, is_http: bool, id: &str) -> Result<(), Fault> {
+    if !is_http {
+        return Err(Fault::validation(format!(
+            "HttpParameters are only supported for API destinations. Target: {id}."
+        )));
+    }
+    let values = http.path.iter().chain(http.headers.values()).chain(http.query.values());
+    for value in values.filter(|value| is_path(value)) {
+        if InputPath::parse(value).is_err() {
+            return Err(Fault::validation(format!(
+                "Invalid path {value} in HttpParameters for target {id}."
+            )));
+        }
+    }
+    Ok(())
 }
 
 pub async fn remove_targets(
@@ -178,6 +209,11 @@ fn wire(row: &TargetRow) -> api::Target {
             .map(|group| api::SqsParameters { message_group_id: Some(group) }),
         dead_letter_config: row.dead_letter_arn.clone().map(|arn| api::DeadLetterConfig { arn: Some(arn) }),
         retry_policy: retries,
+        http_parameters: row.http.clone().map(|http| api::HttpParameters {
+            path_parameter_values: (!http.path.is_empty()).then_some(http.path),
+            header_parameters: (!http.headers.is_empty()).then_some(http.headers),
+            query_string_parameters: (!http.query.is_empty()).then_some(http.query),
+        }),
         ..api::Target::default()
     }
 }

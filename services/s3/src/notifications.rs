@@ -1,6 +1,6 @@
 //! Bucket notifications: who hears of what, and the event they get. Source: "Amazon S3 Event Notifications".
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use s3s::{
@@ -15,7 +15,7 @@ use s3s::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidemill_delivery::{Event, Fate, Staged};
-use tidemill_platform::{Arn, Cx};
+use tidemill_platform::{Arn, Cx, Fault};
 use tidemill_store::Batch;
 
 use crate::{
@@ -139,11 +139,9 @@ impl S3 {
         let sequencer = self.next_sequencer();
         for notification in wanted {
             let Ok(target) = notification.target.parse::<Arn>() else { continue };
-            let event = Event {
-                id: cx.request_id().to_string(),
-                source: source.clone(),
-                via: notification.id.clone(),
-                payload: event_json(
+            let payload = match notification.kind {
+                Kind::EventBridge => bridge_json(cx, &row.name, happened, &sequencer),
+                _ => event_json(
                     cx,
                     &row.name,
                     &row.account,
@@ -152,7 +150,13 @@ impl S3 {
                     happened,
                     &sequencer,
                 ),
-                attributes: Default::default(),
+            };
+            let event = Event {
+                id: cx.request_id().to_string(),
+                source: source.clone(),
+                via: notification.id.clone(),
+                payload,
+                attributes: subject(notification.kind),
                 trace: cx.trace().clone(),
             };
             match self.delivery.deliver(cx, batch, &target, event) {
@@ -165,6 +169,70 @@ impl S3 {
         }
         staged
     }
+}
+
+/// What topics call a notification.
+fn subject(kind: Kind) -> BTreeMap<String, String> {
+    match kind {
+        Kind::Topic => [("subject".to_string(), "Amazon S3 Notification".to_string())].into(),
+        _ => BTreeMap::new(),
+    }
+}
+
+/// The event as buses get it. Source: "EventBridge event message structure".
+fn bridge_json(cx: &Cx, bucket: &str, happened: &Happened<'_>, sequencer: &str) -> Bytes {
+    let (kind, reason) = match happened.event {
+        "ObjectCreated:Put" => ("Object Created", "PutObject"),
+        "ObjectCreated:Post" => ("Object Created", "POST Object"),
+        "ObjectCreated:Copy" => ("Object Created", "CopyObject"),
+        "ObjectCreated:CompleteMultipartUpload" => ("Object Created", "CompleteMultipartUpload"),
+        _ => ("Object Deleted", "DeleteObject"),
+    };
+    let mut object = json!({ "key": happened.key });
+    if let Some(size) = happened.size {
+        object["size"] = size.into();
+    }
+    if let Some(etag) = happened.etag {
+        object["etag"] = etag.into();
+    }
+    object["sequencer"] = sequencer.into();
+    let mut detail = json!({
+        "version": "0",
+        "bucket": { "name": bucket },
+        "object": object,
+        "request-id": cx.request_id(),
+        "requester": cx.account(),
+        "source-ip-address": source_ip(cx),
+        "reason": reason,
+    });
+    if kind == "Object Deleted" {
+        detail["deletion-type"] = "Permanently Deleted".into();
+    }
+    let event = json!({
+        "detail-type": kind,
+        "source": "aws.s3",
+        "resources": [format!("arn:aws:s3:::{bucket}")],
+        "detail": detail,
+    });
+    Bytes::from(event.to_string())
+}
+
+/// What S3 sends a queue or topic when it becomes a target.
+fn test_json(cx: &Cx, bucket: &str) -> Bytes {
+    let at = jiff::Timestamp::from_millisecond(cx.now().millis()).unwrap_or_default();
+    let event = json!({
+        "Service": "Amazon S3",
+        "Event": "s3:TestEvent",
+        "Time": at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(),
+        "Bucket": bucket,
+        "RequestId": cx.request_id(),
+        "HostId": crate::http_service::extended_id(cx.request_id()),
+    });
+    Bytes::from(event.to_string())
+}
+
+fn source_ip(cx: &Cx) -> &str {
+    if cx.request().source_ip.is_empty() { "127.0.0.1" } else { &cx.request().source_ip }
 }
 
 fn event_json(
@@ -188,7 +256,6 @@ fn event_json(
         object["eTag"] = etag.into();
     }
     object["sequencer"] = sequencer.into();
-    let source_ip = if cx.request().source_ip.is_empty() { "127.0.0.1" } else { &cx.request().source_ip };
     let record = json!({
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
@@ -196,7 +263,7 @@ fn event_json(
         "eventTime": at,
         "eventName": happened.event,
         "userIdentity": { "principalId": format!("AWS:{}", cx.request().principal.user_id) },
-        "requestParameters": { "sourceIPAddress": source_ip },
+        "requestParameters": { "sourceIPAddress": source_ip(cx) },
         "responseElements": { "x-amz-request-id": cx.request_id(), "x-amz-id-2": crate::http_service::extended_id(cx.request_id()) },
         "s3": {
             "s3SchemaVersion": "1.0",
@@ -245,7 +312,7 @@ pub async fn put_bucket_notification_configuration(
         all.push(notification(cx, c.id, c.topic_arn, Kind::Topic, c.events, c.filter)?);
     }
     if wanted.event_bridge_configuration.is_some() {
-        return Err(errors::not_implemented("notifications to EventBridge"));
+        all.push(s3.to_bus(&bucket));
     }
     s3.set_notifications(cx, &bucket, all, input.skip_destination_validation == Some(true)).await?;
     Ok(S3Response::new(PutBucketNotificationConfigurationOutput::default()))
@@ -273,7 +340,52 @@ impl S3 {
             }
             self.check_target(cx, one, skip_validation)?;
         }
-        self.change_bucket(bucket, |row| row.notifications = all).await
+        let tests = all.clone();
+        self.change_bucket(bucket, |row| row.notifications = all).await?;
+        if !skip_validation {
+            self.send_tests(cx, bucket, &tests).await.map_err(|fault| errors::of_fault(&fault))?;
+        }
+        Ok(())
+    }
+
+    /// Queues and topics get a first event that says they are heard of.
+    async fn send_tests(&self, cx: &Cx, bucket: &Bucket, all: &[Notification]) -> Result<(), Fault> {
+        let (name, mut staged) = (bucket.row.read().name.clone(), Vec::new());
+        let source = format!("arn:aws:s3:::{name}");
+        let mut batch = Batch::new(tidemill_store::Partition::of(&source));
+        for one in all.iter().filter(|one| matches!(one.kind, Kind::Queue | Kind::Topic)) {
+            let Ok(target) = one.target.parse::<Arn>() else { continue };
+            let event = Event {
+                id: cx.request_id().to_string(),
+                source: source.clone(),
+                via: one.id.clone(),
+                payload: test_json(cx, &name),
+                attributes: subject(one.kind),
+                trace: cx.trace().clone(),
+            };
+            staged.push(self.delivery.deliver(cx, &mut batch, &target, event)?);
+        }
+        if staged.is_empty() {
+            return Ok(());
+        }
+        let ticket = self.platform.submit(batch)?;
+        let seq = ticket.seq();
+        staged.into_iter().for_each(|staged| staged.release(seq));
+        ticket.await;
+        Ok(())
+    }
+
+    /// The notification that tells the default bus of everything.
+    pub fn to_bus(&self, bucket: &Bucket) -> Notification {
+        let row = bucket.row.read();
+        Notification {
+            id: "EventBridge".into(),
+            target: format!("arn:aws:events:{}:{}:event-bus/default", row.region, row.account),
+            kind: Kind::EventBridge,
+            events: Vec::new(),
+            prefix: None,
+            suffix: None,
+        }
     }
 
     fn check_target(&self, cx: &Cx, notification: &Notification, skip_validation: bool) -> S3Result<()> {
@@ -293,7 +405,8 @@ impl S3 {
         if skip_validation {
             return Ok(());
         }
-        self.delivery.accept(cx, &target, Event::default()).map(drop).map_err(|_| refused())
+        let event = Event { payload: Bytes::from_static(b"{}"), ..Event::default() };
+        self.delivery.accept(cx, &target, event).map(drop).map_err(|_| refused())
     }
 }
 

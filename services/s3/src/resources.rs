@@ -7,7 +7,7 @@ use s3s::S3Error;
 use serde_json::Value;
 use tidemill_platform::{
     Cx, Fault,
-    provider::{Provided, ResourceProvider, Updated, Wanted, text},
+    provider::{Provided, ResourceProvider, Updated, Wanted, boolean, text},
 };
 
 use crate::{
@@ -95,8 +95,11 @@ impl Resources {
                 all.push(notification(cx, one, arn, kind)?);
             }
         }
-        if wanted.get("EventBridgeConfiguration").is_some() {
-            return Err(Fault::not_implemented("notifications to EventBridge"));
+        // Enabled unless it says otherwise.
+        if let Some(bridge) = wanted.get("EventBridgeConfiguration")
+            && boolean(bridge, "EventBridgeEnabled") != Some(false)
+        {
+            all.push(self.0.to_bus(&bucket));
         }
         self.0.set_notifications(cx, &bucket, all, false).await.map_err(fault)
     }

@@ -36,6 +36,7 @@ pub async fn send_message_batch(
                 dedup: entry.message_deduplication_id,
                 sender: cx.request().principal.user_id.clone(),
                 trace: cx.trace().to_string(),
+                unsigned: false,
             })
         };
         let message = read().and_then(|message| {

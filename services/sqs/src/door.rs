@@ -74,6 +74,7 @@ fn message(queue: &Queue, one: Received) -> QueueMessage {
         md5_of_body: digest::of_text(&one.row.body),
         md5_of_message_attributes: digest::of_attributes(&one.row.attributes),
         message_id: one.row.id,
+        trace: one.row.trace,
         receipt_handle: one.receipt,
         body: one.row.body,
     }

@@ -31,6 +31,8 @@ pub struct Outgoing {
     pub dedup: Option<String>,
     pub sender: String,
     pub trace: String,
+    /// A notification whose signature is added when it is given out.
+    pub unsigned: bool,
 }
 
 /// What became of it.
@@ -54,6 +56,7 @@ pub async fn send_message(sqs: &Sqs, cx: &Cx, input: SendMessageRequest) -> Resu
         dedup: input.message_deduplication_id,
         sender: cx.request().principal.user_id.clone(),
         trace: cx.trace().to_string(),
+        unsigned: false,
     };
     check(&queue, &message)?;
     let (mut sent, ticket) = sqs.put(cx, &queue, vec![with_content_dedup(&queue, message)])?;
@@ -143,6 +146,7 @@ fn row(cx: &Cx, message: Outgoing, now: i64, visible_at: i64) -> MessageRow {
         dedup: message.dedup,
         source: None,
         trace: message.trace,
+        unsigned: message.unsigned,
     }
 }
 

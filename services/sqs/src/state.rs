@@ -78,6 +78,9 @@ pub struct MessageRow {
     /// The trace in which it was sent, for journeys.
     #[serde(default)]
     pub trace: String,
+    /// A notification whose signature is added when it is given out.
+    #[serde(default)]
+    pub unsigned: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

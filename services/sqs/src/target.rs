@@ -49,7 +49,10 @@ impl Target for Queues {
         let trace = event.trace.to_string();
         let message = outgoing(&event.payload, &event.attributes, &event.source, &trace);
         check(&queue, &message)?;
-        let (now, number) = (cx.now().millis(), self.0.number(cx.now().millis()));
+        let now = cx.now().millis();
+        // Loaded before the row is written: loading afterwards would find the row and count the message twice.
+        drop(self.0.hot(&queue, now)?);
+        let number = self.0.number(now);
         let visible_at = now + message.delay_s.map_or(queue.row.read().settings.delay_s, i64::from) * 1000;
         let row = MessageRow {
             id: cx.random().uuid(),
@@ -63,6 +66,7 @@ impl Target for Queues {
             dedup: None,
             source: None,
             trace,
+            unsigned: message.unsigned,
         };
         batch.put_in(queue.partition, &MESSAGES, &(queue.id, number), &row);
         Ok(Some(Box::new(Arriving { sqs: self.0.clone(), queue, number, visible_at })))
@@ -143,6 +147,7 @@ fn outgoing(payload: &Bytes, attributes: &BTreeMap<String, String>, source: &str
         dedup: of("message-deduplication-id"),
         sender: source.into(),
         trace: trace.into(),
+        unsigned: attributes.contains_key("unsigned"),
     }
 }
 

@@ -1,4 +1,7 @@
-//! EventBridge's CloudFormation types: buses and rules.
+//! EventBridge's CloudFormation types: buses and rules here, `connections` with API destinations, `archives`.
+
+mod archives;
+mod connections;
 
 use std::sync::Arc;
 
@@ -9,23 +12,55 @@ use tidemill_platform::{
     provider::{Provided, ResourceProvider, Updated, Wanted, number, text},
 };
 
+use self::{
+    archives::{ARCHIVE, pattern},
+    connections::{CONNECTION, DESTINATION},
+};
 use crate::{EventBridge, api, api::PutRuleRequest};
 
 const BUS: &str = "AWS::Events::EventBus";
 const RULE: &str = "AWS::Events::Rule";
 
+/// Characters of a name.
+fn longest(resource_type: &str) -> usize {
+    match resource_type {
+        ARCHIVE => 48,
+        CONNECTION | DESTINATION | RULE => 64,
+        _ => 256,
+    }
+}
+
+/// A generated name without what does not fit before its random end.
+fn short(name: &str, most: usize) -> String {
+    const END: usize = 13;
+    if name.len() <= most || !name.is_ascii() {
+        return name.into();
+    }
+    format!("{}{}", &name[..most - END], &name[name.len() - END..])
+}
+
+/// The property that names a resource of a type.
+fn name_of(resource_type: &str) -> &'static str {
+    if resource_type == ARCHIVE { "ArchiveName" } else { "Name" }
+}
+
 pub struct Resources(pub Arc<EventBridge>);
 
 impl ResourceProvider for Resources {
     fn types(&self) -> &'static [&'static str] {
-        &[BUS, RULE]
+        &[BUS, RULE, CONNECTION, DESTINATION, ARCHIVE]
     }
 
     fn create<'a>(&'a self, cx: &'a Cx, wanted: Wanted<'a>) -> BoxFuture<'a, Result<Provided, Fault>> {
         async move {
-            let name = text(wanted.properties, "Name").unwrap_or_else(|| wanted.generated_name.to_string());
-            if wanted.resource_type == BUS {
-                return self.create_bus(cx, &name, wanted.properties).await;
+            let given = text(wanted.properties, name_of(wanted.resource_type));
+            let name = given.unwrap_or_else(|| short(wanted.generated_name, longest(wanted.resource_type)));
+            match wanted.resource_type {
+                BUS => return self.create_bus(cx, &name, wanted.properties).await,
+                CONNECTION => return self.create_connection(cx, &name, wanted.properties).await,
+                DESTINATION => return self.create_destination(cx, &name, wanted.properties).await,
+                ARCHIVE => return self.create_archive(cx, &name, wanted.properties).await,
+                _ => {}
             }
             let bus = text(wanted.properties, "EventBusName");
             if self.0.bus(cx, bus.as_deref())?.rule(&name).is_ok() {
@@ -45,8 +80,21 @@ impl ResourceProvider for Resources {
     ) -> BoxFuture<'a, Result<Updated, Fault>> {
         async move {
             let same = |name: &str| old.get(name) == wanted.properties.get(name);
-            if wanted.resource_type == BUS || !same("Name") || !same("EventBusName") {
+            if wanted.resource_type == BUS
+                || !same(name_of(wanted.resource_type))
+                || !same("EventBusName")
+                || !same("SourceArn")
+            {
                 return Ok(Updated::Replace);
+            }
+            let made = match wanted.resource_type {
+                CONNECTION => Some(self.update_connection(cx, physical_id, wanted.properties).await?),
+                DESTINATION => Some(self.update_destination(cx, physical_id, wanted.properties).await?),
+                ARCHIVE => Some(self.update_archive(cx, physical_id, wanted.properties).await?),
+                _ => None,
+            };
+            if let Some(made) = made {
+                return Ok(Updated::InPlace(made));
             }
             let name = physical_id.rsplit('|').next().unwrap_or(physical_id);
             self.set_rule(cx, name, wanted.properties).await.map(Updated::InPlace)
@@ -62,8 +110,12 @@ impl ResourceProvider for Resources {
         properties: &'a Value,
     ) -> BoxFuture<'a, Result<(), Fault>> {
         async move {
-            if resource_type == BUS {
-                return self.0.unmake(cx, physical_id).await;
+            match resource_type {
+                BUS => return self.0.unmake(cx, physical_id).await,
+                CONNECTION => return self.delete_connection(cx, physical_id).await,
+                DESTINATION => return self.delete_destination(cx, physical_id).await,
+                ARCHIVE => return self.delete_archive(cx, physical_id).await,
+                _ => {}
             }
             let bus = text(properties, "EventBusName");
             let Ok(bus) = self.0.bus(cx, bus.as_deref()) else { return Ok(()) };
@@ -87,14 +139,10 @@ impl Resources {
 
     async fn set_rule(&self, cx: &Cx, name: &str, properties: &Value) -> Result<Provided, Fault> {
         let bus = self.0.bus(cx, text(properties, "EventBusName").as_deref())?;
-        let pattern = properties.get("EventPattern").map(|pattern| match pattern {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        });
         let input = PutRuleRequest {
             name: name.into(),
             schedule_expression: text(properties, "ScheduleExpression"),
-            event_pattern: pattern,
+            event_pattern: pattern(properties),
             state: text(properties, "State").map(|state| state.as_str().into()),
             description: text(properties, "Description"),
             role_arn: text(properties, "RoleArn"),
@@ -121,6 +169,7 @@ fn target(value: &Value) -> Result<api::Target, Fault> {
         "SqsParameters",
         "DeadLetterConfig",
         "RetryPolicy",
+        "HttpParameters",
     ];
     if let Some((unknown, _)) =
         value.as_object().into_iter().flatten().find(|(name, _)| !KNOWN.contains(&name.as_str()))
@@ -155,8 +204,23 @@ fn target(value: &Value) -> Result<api::Target, Fault> {
             maximum_retry_attempts: small("MaximumRetryAttempts"),
             maximum_event_age_in_seconds: small("MaximumEventAgeInSeconds"),
         }),
+        http_parameters: value.get("HttpParameters").map(http),
         ..api::Target::default()
     })
+}
+
+fn http(value: &Value) -> api::HttpParameters {
+    let map = |name: &str| {
+        let members = value.get(name).and_then(Value::as_object)?;
+        Some(members.keys().filter_map(|key| Some((key.clone(), text(&value[name], key)?))).collect())
+    };
+    let path = value.get("PathParameterValues").and_then(Value::as_array);
+    api::HttpParameters {
+        path_parameter_values: path
+            .map(|values| values.iter().filter_map(|one| one.as_str().map(String::from)).collect()),
+        header_parameters: map("HeaderParameters"),
+        query_string_parameters: map("QueryStringParameters"),
+    }
 }
 
 fn provided(physical_id: String, attributes: &[(&str, &str)]) -> Provided {

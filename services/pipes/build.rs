@@ -1,0 +1,5 @@
+//! Types from the contract.
+
+fn main() {
+    tidemill_codegen::build("pipes");
+}

@@ -1,0 +1,119 @@
+//! A subscription's attributes, typed and checked. Source: the SNS API reference, "SetSubscriptionAttributes".
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tidemill_event_pattern::{FilterPolicy, Scope};
+use tidemill_platform::Fault;
+
+use crate::{
+    delivery_policy::DeliveryPolicy,
+    state::invalid,
+    topic_settings::{boolean, document},
+};
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SubscriptionSettings {
+    pub raw: bool,
+    /// As it was given.
+    pub filter_policy: Option<String>,
+    /// `FilterPolicyScope` is `MessageBody`.
+    pub filters_body: bool,
+    pub dead_letter_arn: Option<String>,
+    /// As it was given.
+    pub redrive_policy: Option<String>,
+    pub delivery_policy: Option<String>,
+}
+
+impl SubscriptionSettings {
+    /// The settings that a request's attributes make. A policy is checked under the scope that comes with it.
+    pub fn with(
+        &self,
+        protocol: &str,
+        is_subscribing: bool,
+        attributes: &BTreeMap<String, String>,
+    ) -> Result<SubscriptionSettings, Fault> {
+        let mut next = self.clone();
+        for (name, value) in attributes {
+            next.set(protocol, name, value)?;
+        }
+        if let Some(policy) = &next.filter_policy {
+            FilterPolicy::parse(policy, next.scope()).map_err(|error| {
+                let sentence = if is_subscribing { error.in_subscribe() } else { error.to_string() };
+                Fault::from(crate::api::InvalidParameterException::new(sentence))
+            })?;
+        }
+        Ok(next)
+    }
+
+    fn set(&mut self, protocol: &str, name: &str, value: &str) -> Result<(), Fault> {
+        match name {
+            "RawMessageDelivery" => {
+                self.raw = boolean(name, value)?;
+                if self.raw && !matches!(protocol, "sqs" | "http" | "https" | "firehose") {
+                    return Err(invalid(format!(
+                        "Attributes Reason: Delivery protocol [{protocol}] does not support raw message delivery."
+                    )));
+                }
+            }
+            "FilterPolicy" => self.filter_policy = (!value.trim().is_empty()).then(|| value.to_string()),
+            "FilterPolicyScope" => {
+                self.filters_body = match value {
+                    "MessageAttributes" => false,
+                    "MessageBody" => true,
+                    _ => {
+                        return Err(invalid(format!(
+                            "FilterPolicyScope: Invalid value [{value}]. Please use either MessageBody or MessageAttributes"
+                        )));
+                    }
+                }
+            }
+            "RedrivePolicy" => {
+                self.dead_letter_arn = dead_letter_arn(value)?;
+                self.redrive_policy = self.dead_letter_arn.as_ref().map(|_| value.to_string());
+            }
+            "DeliveryPolicy" => {
+                if !protocol.starts_with("http") {
+                    return Err(invalid(format!(
+                        "Attributes Reason: Delivery protocol [{protocol}] does not support delivery policies."
+                    )));
+                }
+                self.delivery_policy = document(name, value)?;
+                DeliveryPolicy::default().of_subscription(self.delivery_policy.as_deref())?;
+            }
+            "SubscriptionRoleArn" | "ReplayPolicy" => {
+                return Err(Fault::not_implemented(format!("{name} of a subscription")));
+            }
+            _ => return Err(invalid("AttributeName")),
+        }
+        Ok(())
+    }
+
+    pub fn scope(&self) -> Scope {
+        if self.filters_body { Scope::MessageBody } else { Scope::MessageAttributes }
+    }
+
+    /// The filter policy; `None` when every message passes.
+    pub fn policy(&self) -> Option<FilterPolicy> {
+        FilterPolicy::parse(self.filter_policy.as_deref()?, self.scope()).ok()
+    }
+}
+
+fn dead_letter_arn(value: &str) -> Result<Option<String>, Fault> {
+    if value.trim().is_empty() {
+        return Ok(None);
+    }
+    let given: Value =
+        serde_json::from_str(value).map_err(|_| invalid("RedrivePolicy: failed to parse JSON."))?;
+    let arn = match given.get("deadLetterTargetArn") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(arn) => arn.as_str().unwrap_or_default(),
+    };
+    let is_queue =
+        arn.split(':').count() == 6 && arn.starts_with("arn:") && arn.split(':').nth(2) == Some("sqs");
+    if !is_queue {
+        return Err(invalid("RedrivePolicy: deadLetterTargetArn is an invalid arn"));
+    }
+    Ok(Some(arn.into()))
+}
