@@ -1,12 +1,13 @@
 // Runs Node.js functions: waits for a function, loads its handler, then serves invocations, behaving as Lambda's runtime does.
 //
 // It speaks a private channel (length-prefixed frames on descriptor 3), not HTTP: see crates/sandbox/src/channel.rs for the other end.
-// Processes of it are started before anybody needs them and wait, with the SDK's most used clients loaded. Left out: response streaming.
+// Processes of it are started before anybody needs them and wait, with the SDK's most used clients loaded.
 'use strict';
 
 const fs = require('node:fs');
 const net = require('node:net');
 const path = require('node:path');
+const stream = require('node:stream');
 const util = require('node:util');
 const { pathToFileURL } = require('node:url');
 const Module = require('node:module');
@@ -57,13 +58,13 @@ function nextFrame(handle) {
   deliver();
 }
 
-function send(header, body) {
+function send(header, body, written) {
   const content = Buffer.from(body ?? '');
   const head = Buffer.from(JSON.stringify(header));
   const lengths = Buffer.alloc(8);
   lengths.writeUInt32LE(head.length, 0);
   lengths.writeUInt32LE(content.length, 4);
-  channel.write(Buffer.concat([lengths, head, content]));
+  channel.write(Buffer.concat([lengths, head, content]), written);
 }
 
 const peakKb = () => process.resourceUsage().maxRSS;
@@ -205,6 +206,110 @@ function isModule(file) {
   }
 }
 
+// ---- streamed answers ------------------------------------------------------------------------------------------------------------
+
+const STREAMING = Symbol.for('aws.lambda.runtime.handler.streaming');
+const HIGH_WATER_MARK = Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark');
+const PIECE_MAX = 65536;
+
+/** What a streaming handler writes to: each write goes to the platform, and waits while nobody reads. */
+class ResponseStream extends stream.Writable {
+  constructor(options) {
+    super({ decodeStrings: true, ...options });
+    this.contentType = 'application/octet-stream';
+    this.begun = false;
+  }
+
+  setContentType(contentType) {
+    if (this.begun) throw new RuntimeError('Runtime.InvalidStreamingOperation', 'Cannot set content-type, too late.');
+    this.contentType = contentType;
+  }
+
+  write(chunk, ...rest) {
+    const plain = typeof chunk === 'string' || chunk instanceof Uint8Array;
+    return super.write(plain ? chunk : JSON.stringify(chunk), ...rest);
+  }
+
+  end(chunk, ...rest) {
+    const plain = chunk === undefined || chunk === null || typeof chunk === 'function' || typeof chunk === 'string' || chunk instanceof Uint8Array;
+    return super.end(plain ? chunk : JSON.stringify(chunk), ...rest);
+  }
+
+  _write(chunk, encoding, done) {
+    this.begin();
+    let at = 0;
+    const next = (error) => {
+      if (error || at >= chunk.length) return done(error);
+      at += PIECE_MAX;
+      send({ t: 'chunk' }, chunk.subarray(at - PIECE_MAX, at), next);
+    };
+    next();
+  }
+
+  _final(done) {
+    if (!this.failed) this.begin();
+    done();
+  }
+
+  /** Ends the stream with what was written so far, then goes on. */
+  breakOff(then) {
+    this.failed = true;
+    if (this.destroyed || this.writableFinished) return then();
+    let told = false;
+    const once = () => !told && ((told = true), then());
+    this.on('finish', once).on('close', once);
+    if (!this.writableEnded) this.end();
+  }
+
+  /** The answer's type, and what HttpResponseStream puts before it. */
+  begin() {
+    if (this.begun) return;
+    this.begun = true;
+    send({ t: 'begin', content_type: String(this.contentType) });
+    this._onBeforeFirstWrite?.((piece) => send({ t: 'chunk' }, piece));
+  }
+}
+
+/** What functions find as the global `awslambda`. */
+const awslambda = {
+  streamifyResponse(handler, options) {
+    handler[STREAMING] = 'response';
+    if (typeof options?.highWaterMark === 'number') handler[HIGH_WATER_MARK] = options.highWaterMark;
+    return handler;
+  },
+
+  HttpResponseStream: class HttpResponseStream {
+    /** The stream's answer gets this status, these headers and cookies. */
+    static from(underlyingStream, prelude) {
+      underlyingStream.setContentType('application/vnd.awslambda.http-integration-response');
+      const metadata = JSON.stringify(prelude);
+      underlyingStream._onBeforeFirstWrite = (write) => {
+        write(metadata);
+        write(new Uint8Array(8));
+      };
+      return underlyingStream;
+    }
+  },
+};
+
+/** Runs a streaming handler: the invocation is over when it has settled and its stream is finished. */
+async function runStreaming(event, context, answer) {
+  const responseStream = new ResponseStream(handler[HIGH_WATER_MARK] ? { highWaterMark: handler[HIGH_WATER_MARK] } : undefined);
+  const finished = new Promise((resolve, reject) => responseStream.on('finish', resolve).on('error', reject).on('close', resolve));
+  finished.catch(() => {});
+  answer.responseStream = responseStream;
+  try {
+    const result = handler(event, responseStream, context);
+    if (typeof result?.then !== 'function') throw 'Streaming does not support non-async handlers.';
+    if ((await result) !== undefined) console.warn('Streaming handlers ignore return values.');
+    await finished;
+    if (!responseStream.writableFinished) throw 'Response stream is not finished.';
+    answer.end();
+  } catch (error) {
+    answer.fail(error ?? new Error('Unknown reason'));
+  }
+}
+
 // ---- invoking --------------------------------------------------------------------------------------------------------------------
 
 function makeContext(request, answer) {
@@ -263,13 +368,25 @@ class Answer {
     awaitInvocation();
   }
 
+  /** The end of a streamed answer. */
+  end() {
+    if (this.sent) return;
+    this.sent = true;
+    send({ t: 'response', rss: peakKb() });
+    awaitInvocation();
+  }
+
   fail(error) {
     if (this.sent) return;
     this.sent = true;
     logError('Invoke Error', error);
     const shape = errorObject(error);
-    send({ t: 'error', type: String(shape.errorType), rss: peakKb() }, JSON.stringify(shape));
-    awaitInvocation();
+    const tell = () => {
+      send({ t: 'error', type: String(shape.errorType), rss: peakKb() }, JSON.stringify(shape));
+      awaitInvocation();
+    };
+    if (this.responseStream) this.responseStream.breakOff(tell);
+    else tell();
   }
 }
 
@@ -293,6 +410,11 @@ function run(request, body) {
   try {
     const event = JSON.parse(body);
     const context = makeContext(request, answer);
+    if (handler[STREAMING] === 'response') {
+      for (const name of ['done', 'succeed', 'fail']) delete context[name];
+      void runStreaming(event, context, answer);
+      return;
+    }
     const callback = (error, result) => answer.finish(error, result, context);
     const result = handler(event, context, callback);
     if (result !== null && typeof result === 'object' && typeof result.then === 'function') {
@@ -309,6 +431,7 @@ function run(request, body) {
 process.on('beforeExit', () => {
   if (!current || current.sent) return;
   if (current.pending) current.release();
+  else if (current.responseStream) current.fail('Response stream is not finished.');
   else current.succeed(null);
 });
 
@@ -356,6 +479,7 @@ function setUpEnvironment(start) {
   Object.assign(process.env, start.env);
   process.chdir(start.task_root);
   Module._initPaths();
+  globalThis.awslambda = awslambda;
   patchConsole();
 }
 

@@ -304,7 +304,9 @@ def set_up_path(start):
         # As on Lambda, functions see the SDK and the standard library, not what else this machine's Python has installed.
         rest = [p for p in rest if not p.endswith(("site-packages", "dist-packages"))]
     sys.path[:] = own + runtime + rest
-    sys.path_importer_cache.clear()
+    # Only what is known of the function's own folders is stale; letting go of the rest would copy many pages of the zygote's.
+    for folder in own:
+        sys.path_importer_cache.pop(folder, None)
 
 
 def forget_sdk_if_packed(folders):

@@ -21,6 +21,7 @@ CLONE_NEWPID = 0x20000000
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 1, 4, 22, 24, 38, 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 CAP_LAST = 63
+LANDLOCK_RESTRICT_SELF, CLOSE_RANGE = 446, 436
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
@@ -43,13 +44,23 @@ def receive(control):
 
 
 def warm_up():
-    """Imports the SDK and builds clients once, so that forks find modules, models and caches in memory."""
+    """Imports the SDK and builds clients once, so that forks find modules, models and caches in memory.
+
+    A generator that pauses after each step: a fork somebody waits for does not wait for all of them.
+    """
     import base64, collections, concurrent.futures, datetime, decimal, email.parser, functools, hashlib, http.client  # noqa: E401,F401
     import io, itertools, re, ssl, tempfile, threading, urllib.parse, urllib.request, uuid, zlib  # noqa: E401,F401
 
+    yield
     if SDK:
         sys.path.insert(1, SDK)
     try:
+        import urllib3  # noqa: F401
+
+        yield
+        import botocore.session
+
+        yield
         import boto3
         import botocore.loaders
     except ImportError:
@@ -58,10 +69,29 @@ def warm_up():
     # The session boto3.client() uses, made but not used: what it reads from the environment it reads after the fork.
     os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull)
     boto3.setup_default_session()
-    warm_clients(boto3, SERVICES)
-    session = warm_session(boto3)
+    for service in SERVICES:
+        yield
+        warm_clients(boto3, (service,))
     for service in ("dynamodb", "s3"):
-        session.resource(service, endpoint_url="http://127.0.0.1:1")
+        yield
+        warm_session(boto3).resource(service, endpoint_url="http://127.0.0.1:1")
+
+
+def advance(steps, control):
+    """The next step of warming up; after the last one the platform is told. Gives what is left to do."""
+    try:
+        next(steps)
+        return steps
+    except StopIteration:
+        pass
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+    gc.collect()
+    gc.freeze()
+    control.send(b'{"ready":true}')
+    return None
 
 
 def warm_session(boto3):
@@ -135,7 +165,7 @@ def enter(order, namespaces, cgroups):
         os.close(fd)
 
 
-def give_up_privileges(order):
+def give_up_privileges(order, rules):
     libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     if order["confine"]:
         for capability in range(CAP_LAST + 1):
@@ -154,6 +184,8 @@ def give_up_privileges(order):
         header = struct.pack("Ii", 0x20080522, 0)
         check(libc.capset(header, bytes(24)), "capset")
     check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    if rules is not None:
+        check(libc.syscall(LANDLOCK_RESTRICT_SELF, rules, 0), "landlock")
     libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
     if order["confine"] and SECCOMP:
         seccomp(SECCOMP)
@@ -168,11 +200,17 @@ def redirect(log):
     os.close(log)
 
 
-def become_function(order, fds, control, statuses):
+def close_from(first, fds, children):
+    """Closes everything from `first` on. Kernels before 5.9 have no call for that and are told where it ends."""
+    if libc.syscall(CLOSE_RANGE, first, ctypes.c_ulong(0xFFFFFFFF), 0) < 0:
+        os.closerange(first, max(*fds, *children.values()) + 8)
+
+
+def become_function(order, fds, control, children):
     """The forked process: from here on nothing is ours but the channel and the log."""
     names = order["fds"]
     held = dict(zip(names, fds))
-    highest = max(*fds, *statuses, control.detach()) + 8
+    control.detach()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -181,9 +219,12 @@ def become_function(order, fds, control, statuses):
     enter(order, [held[n] for n in names if n.endswith("ns") and n != "pidns"], [held[n] for n in names if n.startswith("cgroup")])
     redirect(held["log"])
     os.dup2(held["channel"], 3, inheritable=False)
-    os.closerange(4, highest)
+    rules = os.dup2(held["landlock"], 4) if "landlock" in held else None
+    close_from(4 if rules is None else 5, fds, children)
     channel = socket.socket(fileno=3)
-    give_up_privileges(order)
+    give_up_privileges(order, rules)
+    if rules is not None:
+        os.close(rules)
     # Changing user id clears the signal; it is asked for again.
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     random.seed()
@@ -204,7 +245,7 @@ def fork(order, fds, control, children):
     if pid == 0:
         code = 1
         try:
-            become_function(order, fds, control, list(children.values()))
+            become_function(order, fds, control, children)
             code = 0
         except SystemExit as exit:
             code = exit.code if isinstance(exit.code, int) else 0 if exit.code is None else 1
@@ -242,9 +283,6 @@ def reap(children):
 
 def main():
     control = socket.socket(fileno=3)
-    warm_up()
-    gc.collect()
-    gc.freeze()
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_read, False)
     os.set_blocking(wake_write, False)
@@ -254,8 +292,11 @@ def main():
     import select
 
     control.send(b'{"ready":true}')
+    steps = warm_up()
     while True:
-        ready, _, _ = select.select([control, wake_read], [], [])
+        ready, _, _ = select.select([control, wake_read], [], [], 0 if steps else None)
+        if steps and not ready:
+            steps = advance(steps, control)
         if wake_read in ready:
             os.read(wake_read, 4096)
             reap(children)

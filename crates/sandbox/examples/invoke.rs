@@ -1,6 +1,7 @@
 //! Measures the executor: cold and warm invocations of a Python function that uses boto3, a Node function and a `bootstrap`.
 //!
 //! `cargo run --release -p tidemill-sandbox --example invoke -- [python3.11] [nodejs20.x] [provided.al2023] [--burst N]`
+//! `--burst N --only` measures nothing else; `CODE=file` gives the functions' code. After a burst the memory of its sandboxes is said.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,6 +54,7 @@ async fn measure() {
         ExecutorConfig::new(scratch.path().join("scratch"), "127.0.0.1:4566".parse().expect("an address"));
     config.runtimes_dir = std::env::var_os("RUNTIMES_DIR").map(PathBuf::from);
     config.outbound_network = std::env::var_os("NO_NETWORK").is_none();
+    config.max_memory_mb = u64::MAX / 2;
     let begun = Instant::now();
     let executor = Executor::new(config, Hooks { logs: Arc::new(Quiet), connections: None, segments: None })
         .await
@@ -85,6 +87,9 @@ async fn measure_runtime(
         show(&executor.invoke(&spec(dir, runtime, "second"), Invocation::new("id", "{}")).await?);
         return Ok(());
     }
+    if let Some(count) = burst.filter(|_| std::env::args().any(|a| a == "--only")) {
+        return measure_burst(executor, dir, runtime, count).await;
+    }
     let mut colds = Vec::new();
     for round in 0..20 {
         settle(executor).await;
@@ -109,9 +114,22 @@ async fn measure_runtime(
     }
     print("warm, whole", &mut warm);
     print("warm, platform's part", &mut platform);
-    if let Some(count) = burst {
-        settle(executor).await;
-        let begun = Instant::now();
+    match burst {
+        Some(count) => measure_burst(executor, dir, runtime, count).await,
+        None => Ok(()),
+    }
+}
+
+async fn measure_burst(
+    executor: &Executor,
+    dir: &Path,
+    runtime: &str,
+    count: usize,
+) -> Result<(), tidemill_sandbox::SandboxError> {
+    // Long enough for a zygote to import the SDK.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let begun = Instant::now();
+    {
         let function = spec(dir, runtime, "burst");
         let all = (0..count).map(|i| executor.invoke(&function, Invocation::new(format!("id{i}"), "{}")));
         let mut times = Vec::new();
@@ -127,7 +145,29 @@ async fn measure_runtime(
         );
         print("  acquire", &mut times);
     }
+    let private = private_kb();
+    let whole: u64 = private.iter().sum();
+    println!(
+        "  {} processes of functions, {:.1} MiB private each",
+        private.len(),
+        whole as f64 / 1024.0 / private.len().max(1) as f64
+    );
     Ok(())
+}
+
+/// What each process of a function has for itself.
+fn private_kb() -> Vec<u64> {
+    let of = |pid: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let uid = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?;
+        let function = uid.parse::<u32>().ok()? >= 600_000;
+        let memory =
+            std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok().filter(|_| function)?;
+        let fields = memory.lines().filter(|line| line.starts_with("Private_"));
+        Some(fields.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum())
+    };
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| of(entry.file_name().to_str()?)).collect()
 }
 
 async fn first(executor: &Executor, dir: &Path, runtime: &str) -> Result<(), tidemill_sandbox::SandboxError> {
@@ -204,8 +244,10 @@ fn spec(dir: &Path, runtime: &str, name: &str) -> Arc<FunctionSpec> {
         tmp_mb: 512,
         credentials: Arc::new(credentials),
         log_group: format!("/aws/lambda/{name}"),
+        json_logs: None,
         tracing: Tracing::PassThrough,
         outbound_network: true,
         revision: "1".into(),
+        initialization: Default::default(),
     })
 }

@@ -20,6 +20,8 @@ pub struct Body {
     pub cell: Option<Cell>,
     pub cgroup: Option<Cgroup>,
     pub process: ProcessWatch,
+    /// Whether a zygote forked the process: its pid is then the machine's, otherwise the sandbox's.
+    pub forked: bool,
     pub namespaces: bool,
     /// Removed with the sandbox: the process tier's folder for temporary files.
     pub tmp: Option<std::path::PathBuf>,
@@ -120,6 +122,15 @@ impl ProcessWatch {
             if self.pipe.readable().await.is_err() {
                 return Exit::Unknown;
             }
+        }
+    }
+
+    /// Signals a process that a zygote forked.
+    pub fn signal_forked(&mut self, signal: Signal) {
+        if let Some(pid) = self.pid()
+            && !self.has_ended()
+        {
+            let _ = nix::sys::signal::kill(Pid::from_raw(pid), signal);
         }
     }
 

@@ -255,6 +255,11 @@ impl Cgroup {
         }
     }
 
+    /// Version 1 only: the descriptor whoever ends the sandbox without us thaws it with.
+    pub fn v1_freezer(&self) -> Option<BorrowedFd<'_>> {
+        self.freezer.as_ref().filter(|(_, _, thawed)| *thawed == b"THAWED").map(|(file, ..)| file.as_fd())
+    }
+
     /// Removes the group; false while something still runs in it.
     pub fn remove(&self) -> bool {
         self.dirs.iter().all(|(_, dir)| match fs::remove_dir(dir) {

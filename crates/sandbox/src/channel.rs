@@ -27,6 +27,11 @@ pub enum Answer {
         kind: String,
         rss: u64,
     },
+    /// A streamed answer begins; `chunk`s follow, and `response` or `error` ends it.
+    Begin {
+        content_type: String,
+    },
+    Chunk,
     Response {
         rss: u64,
     },

@@ -144,8 +144,8 @@ pub trait LogSink: Send + Sync {
 
 /// Takes the connections that functions open to the AWS endpoint, so that the gateway serves them with no hop between.
 pub trait ConnectionHandler: Send + Sync {
-    /// Called on a Tokio worker; must not block. `function` is who is calling.
-    fn connected(&self, function: Arc<FunctionSpec>, stream: TcpStream);
+    /// Serves the connection to its end. `function` is who is calling.
+    fn connected(&self, function: Arc<FunctionSpec>, stream: TcpStream) -> BoxFuture<'static, ()>;
 }
 
 /// Takes what functions send to the X-Ray daemon's port.

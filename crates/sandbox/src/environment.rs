@@ -55,7 +55,11 @@ pub fn build(
     set("AWS_LAMBDA_FUNCTION_NAME", function.name.clone());
     set("AWS_LAMBDA_FUNCTION_VERSION", function.version.clone());
     set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", function.memory_mb.to_string());
-    set("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned());
+    set("AWS_LAMBDA_INITIALIZATION_TYPE", function.initialization.as_str().to_owned());
+    set("AWS_LAMBDA_LOG_FORMAT", if function.json_logs.is_some() { "JSON" } else { "Text" }.to_owned());
+    if let Some(json) = &function.json_logs {
+        set("AWS_LAMBDA_LOG_LEVEL", json.application.as_str().to_owned());
+    }
     set("AWS_LAMBDA_LOG_GROUP_NAME", function.log_group.clone());
     set("AWS_LAMBDA_LOG_STREAM_NAME", log_stream.to_owned());
     set("AWS_ACCESS_KEY_ID", credentials.access_key_id.clone());

@@ -9,14 +9,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use crate::cgroup::Hierarchy;
+use crate::farewell::end_all;
+use crate::init::Initialised;
 use crate::pool::{Found, Place, Pool};
+use crate::provisioned::{Provisioned, Provisions};
 use crate::runtimes::plan::{self, Family, Plan};
-use crate::sandbox::{Initialised, Sandbox, random_bytes};
+use crate::sandbox::{Sandbox, random_bytes};
 use crate::verdict::Verdict;
 use crate::waiting::{Factory, Machine, Waiting};
 use crate::zygote::Zygote;
@@ -27,6 +32,9 @@ use crate::{
 
 /// Lambda's limit of the init phase; beyond it init runs again as part of the invocation.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
+
+/// The same for sandboxes that nobody waits for, unless the function's own timeout is longer.
+const INIT_LIMIT_AHEAD: Duration = Duration::from_secs(130);
 
 /// Runs functions. Cheap to clone; all clones share the same sandboxes.
 #[derive(Clone)]
@@ -39,11 +47,11 @@ struct Inner {
     hooks: Hooks,
     tier: TierReport,
     pool: Mutex<Pool>,
+    provisions: Mutex<Provisions>,
     runtimes: Mutex<HashMap<String, Arc<Runtime>>>,
     runtime_dir: PathBuf,
-    /// Wakes the task that freezes and expires, when it has nothing to wait for.
-    tend: Notify,
-    tending: AtomicBool,
+    /// Wakes the task that freezes and expires before the time it waits for.
+    tend: Arc<Notify>,
     finished: Notify,
     closed: AtomicBool,
     gone: tokio::sync::Mutex<Option<mpsc::Receiver<()>>>,
@@ -97,10 +105,10 @@ impl Executor {
             hooks,
             tier,
             pool: Mutex::default(),
+            provisions: Mutex::default(),
             runtimes: Mutex::default(),
             runtime_dir: scratch.runtime,
-            tend: Notify::new(),
-            tending: AtomicBool::new(false),
+            tend: Arc::default(),
             finished: Notify::new(),
             closed: AtomicBool::new(false),
             gone: tokio::sync::Mutex::new(Some(gone)),
@@ -139,7 +147,31 @@ impl Executor {
     /// changes or the function is deleted.
     pub fn forget(&self, arn: &str) {
         let ended = self.inner.pool.lock().forget(arn);
-        drop(ended);
+        end_all(ended);
+    }
+
+    /// Keeps `wanted` sandboxes of a function version ready from now on; the function's initialization is
+    /// [`Initialization::Provisioned`](crate::Initialization). Returns at once; [`Executor::provisioned`] says how far it is. A failure of the
+    /// init phase ends the attempts until this is called again.
+    pub fn provision(&self, function: &Arc<FunctionSpec>, wanted: usize) {
+        let surplus = self.inner.provisions.lock().want(function, wanted);
+        let ended = self.inner.pool.lock().take_provisioned(function, surplus);
+        for _ in &ended {
+            self.inner.provisions.lock().lost(function);
+        }
+        end_all(ended);
+        self.inner.fill_provisioned(&function.arn, &function.version);
+    }
+
+    /// How far provisioning of a version is.
+    pub fn provisioned(&self, arn: &str, version: &str) -> Provisioned {
+        self.inner.provisions.lock().of(arn, version)
+    }
+
+    /// Ends provisioning of those versions of a function that `wanted` does not name.
+    pub fn provision_only(&self, arn: &str, wanted: &dyn Fn(&str) -> bool) {
+        let versions = self.inner.provisions.lock().versions(arn);
+        versions.iter().filter(|spec| !wanted(&spec.version)).for_each(|spec| self.provision(spec, 0));
     }
 
     pub fn stats(&self) -> PoolStats {
@@ -162,7 +194,7 @@ impl Executor {
         };
         let _ = tokio::time::timeout(grace, quiet).await;
         let ended = inner.pool.lock().take_all();
-        drop(ended);
+        end_all(ended);
         inner.runtimes.lock().clear();
         inner.factory.close();
         if let Some(mut gone) = inner.gone.lock().await.take() {
@@ -198,21 +230,86 @@ impl Inner {
     }
 
     /// A warm sandbox that still lives, or room for a new one.
-    fn acquire(&self, function: &Arc<FunctionSpec>) -> Result<(Option<Box<Sandbox>>, Place), SandboxError> {
+    fn acquire(
+        self: &Arc<Self>,
+        function: &Arc<FunctionSpec>,
+    ) -> Result<(Option<Box<Sandbox>>, Place), SandboxError> {
         let limit_mb = self.factory.config.max_memory_mb;
         loop {
             let mut dropped = Vec::new();
             let found = self.pool.lock().acquire(function, limit_mb, &mut dropped);
-            drop(dropped);
+            end_all(dropped);
             match found {
                 Found::Full => return Err(SandboxError::Busy { limit_mb }),
                 Found::New(place) => return Ok((None, place)),
                 Found::Warm(mut sandbox, place) => {
-                    if !sandbox.body.process.has_ended() {
+                    if !sandbox.body.process.has_ended() && !sandbox.outlived() {
                         return Ok((Some(sandbox), place));
                     }
                     self.pool.lock().give_up(&place);
+                    self.lose(&sandbox);
+                    sandbox.end();
                 }
+            }
+        }
+    }
+
+    /// Has what a lost provisioned sandbox leaves open filled again.
+    fn lose(self: &Arc<Self>, sandbox: &Sandbox) {
+        if sandbox.provisioned() {
+            self.provisions.lock().lost(&sandbox.function);
+            self.fill_provisioned(&sandbox.function.arn, &sandbox.function.version);
+        }
+    }
+
+    /// Makes what is wanted of a version, a few at a time, in the background.
+    fn fill_provisioned(self: &Arc<Self>, arn: &str, version: &str) {
+        while !self.closed.load(Ordering::Acquire) {
+            let Some(function) = self.provisions.lock().begin(arn, version) else { return };
+            tokio::spawn(self.clone().make_provisioned(function));
+        }
+    }
+
+    /// A future of a named type: making one ends in filling, which makes others.
+    fn make_provisioned(self: Arc<Self>, function: Arc<FunctionSpec>) -> BoxFuture<'static, ()> {
+        let making = async move {
+            let mut dropped = Vec::new();
+            let place = self.pool.lock().room(&function, self.factory.config.max_memory_mb, &mut dropped);
+            end_all(dropped);
+            let made = match &place {
+                Some(_) => self.make_ahead(&function).await,
+                None => Err("all function memory is in use".to_owned()),
+            };
+            match (made, &place) {
+                (Ok(sandbox), Some(place)) => {
+                    let keep = self.provisions.lock().made(&function);
+                    self.put_back_counted(sandbox, place, keep);
+                }
+                (Err(reason), place) => {
+                    place.iter().for_each(|place| self.pool.lock().give_up(place));
+                    self.provisions.lock().failed(&function, reason);
+                    self.finished.notify_waiters();
+                }
+                _ => {}
+            }
+            self.fill_provisioned(&function.arn, &function.version);
+        };
+        making.boxed()
+    }
+
+    /// A sandbox of a function whose init phase is behind it.
+    async fn make_ahead(self: &Arc<Self>, function: &Arc<FunctionSpec>) -> Result<Sandbox, String> {
+        let limit = Duration::from_millis(function.timeout_ms).max(INIT_LIMIT_AHEAD);
+        let made = self.new_sandbox(function, limit, Instant::now()).await;
+        let (mut sandbox, initialised, _) = made.map_err(|error| error.to_string())?;
+        match initialised {
+            Initialised::Ready(_) => {
+                sandbox.flush_log().await;
+                Ok(sandbox)
+            }
+            Initialised::Not(verdict, init) => {
+                sandbox.report_init(&verdict, init).await;
+                Err("FUNCTION_ERROR_INIT_FAILURE".to_owned())
             }
         }
     }
@@ -326,6 +423,10 @@ impl Inner {
             return self.factory.make(plan, None, None, ahead).await;
         }
         let zygote = self.zygote(kept, plan).await?;
+        if ahead {
+            // Whoever needs one now does not wait for this.
+            zygote.warm().await;
+        }
         match self.factory.make(plan, Some(&zygote), None, ahead).await {
             Err(SandboxError::Launch { step: "zygote", .. }) => {
                 // It has died; another takes its place.
@@ -376,6 +477,7 @@ impl Inner {
             {
                 match self.make(&kept, &plan, true).await {
                     Ok(waiting) => kept.waiting.lock().push(waiting),
+                    Err(SandboxError::ShutDown) => break,
                     Err(error) => {
                         tracing::warn!("a runtime of {} could not be made ready: {error}", plan.runtime);
                         break;
@@ -389,45 +491,77 @@ impl Inner {
         });
     }
 
-    fn put_back(&self, sandbox: Sandbox, place: &Place, keep: bool) {
+    fn put_back(self: &Arc<Self>, sandbox: Sandbox, place: &Place, keep: bool) {
+        if !sandbox.provisioned() {
+            return self.put_back_counted(sandbox, place, keep);
+        }
+        let keep = keep && self.provisions.lock().keeps(&sandbox.function);
+        if !keep {
+            self.lose(&sandbox);
+        }
+        self.put_back_counted(sandbox, place, keep);
+    }
+
+    /// The answer is out, but extensions still work on the invocation.
+    async fn put_back_later(self: Arc<Self>, mut sandbox: Sandbox, place: Place) {
+        let keep = sandbox.linger().await;
+        if !keep {
+            self.lose(&sandbox);
+        }
+        self.put_back_counted(sandbox, &place, keep);
+    }
+
+    fn put_back_counted(self: &Arc<Self>, sandbox: Sandbox, place: &Place, keep: bool) {
+        if keep && sandbox.lingers() {
+            tokio::spawn(self.clone().put_back_later(sandbox, place.clone()));
+            return;
+        }
         if keep && !self.closed.load(Ordering::Acquire) {
-            let rejected = self.pool.lock().release(sandbox, place, Instant::now());
-            drop(rejected);
-            if !self.tending.swap(true, Ordering::AcqRel) {
+            let now = Instant::now();
+            let (rejected, earlier) = {
+                let mut pool = self.pool.lock();
+                (pool.release(sandbox, place, now), pool.must_look_earlier(now))
+            };
+            rejected.into_iter().for_each(Sandbox::end);
+            if earlier {
                 self.tend.notify_one();
             }
         } else {
-            drop(sandbox);
+            sandbox.end();
             self.pool.lock().give_up(place);
         }
         self.finished.notify_waiters();
     }
 }
 
-/// Whether a sandbox can be used again after this.
-fn keeps(verdict: &Verdict) -> bool {
-    matches!(verdict, Verdict::Done(_) | Verdict::TooLarge) || matches!(verdict, Verdict::Failed { .. })
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.tend.notify_one();
+    }
 }
 
-/// Freezes and ends idle sandboxes when they are due; sleeps until then, or until there are any.
+/// Whether a sandbox can be used again after this.
+fn keeps(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Done(_) | Verdict::TooLarge(_)) || matches!(verdict, Verdict::Failed { .. })
+}
+
+/// Freezes and ends idle sandboxes when they are due; sleeps until then, or until one is due earlier.
 async fn tend(inner: std::sync::Weak<Inner>) {
     loop {
         let Some(strong) = inner.upgrade() else { return };
         let (ended, next) = strong.pool.lock().tend(Instant::now(), strong.factory.config.idle_timeout);
-        drop(ended);
-        match next {
-            Some(next) => {
-                drop(strong);
-                tokio::time::sleep_until(next).await;
+        end_all(ended);
+        let wake = strong.tend.clone();
+        drop(strong);
+        let look = async {
+            match next {
+                Some(next) => tokio::time::sleep_until(next).await,
+                None => std::future::pending().await,
             }
-            None => {
-                strong.tending.store(false, Ordering::Release);
-                // One put back between the look and the store would be missed without a second look.
-                if strong.pool.lock().stats().idle == 0 {
-                    strong.tend.notified().await;
-                }
-                strong.tending.store(true, Ordering::Release);
-            }
+        };
+        tokio::select! {
+            () = look => {}
+            () = wake.notified() => {}
         }
     }
 }

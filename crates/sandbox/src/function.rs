@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 
-use crate::CredentialsProvider;
+use crate::{CredentialsProvider, JsonLogs, Piece};
 
 /// A function version with everything a sandbox is made from. Two specs with the same `arn`, `version` and `revision` share sandboxes.
 #[derive(Clone)]
@@ -35,11 +36,34 @@ pub struct FunctionSpec {
     pub tmp_mb: u32,
     pub credentials: Arc<dyn CredentialsProvider>,
     pub log_group: String,
+    /// The log's format is JSON, with these levels; `None` is text.
+    pub json_logs: Option<JsonLogs>,
     pub tracing: Tracing,
     /// Whether it reaches anything but the platform; only where `ExecutorConfig::outbound_network` allows it.
     pub outbound_network: bool,
     /// Changes whenever code or configuration does (a code hash, a revision id); sandboxes of another revision are not used again.
     pub revision: String,
+    /// What its sandboxes say of how they came about.
+    pub initialization: Initialization,
+}
+
+/// `AWS_LAMBDA_INITIALIZATION_TYPE`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Initialization {
+    /// For the invocation that needed it.
+    #[default]
+    OnDemand,
+    /// Made ahead, and kept.
+    Provisioned,
+}
+
+impl Initialization {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OnDemand => "on-demand",
+            Self::Provisioned => "provisioned-concurrency",
+        }
+    }
 }
 
 /// Lambda's `TracingConfig.Mode`.
@@ -67,6 +91,8 @@ pub struct Invocation {
     pub client_context: Option<String>,
     /// `{"cognitoIdentityId": ..., "cognitoIdentityPoolId": ...}` as JSON text.
     pub cognito_identity: Option<String>,
+    /// Takes the pieces of a streamed answer while they come; without it they are gathered into the outcome's payload.
+    pub pieces: Option<mpsc::Sender<Piece>>,
 }
 
 impl Invocation {

@@ -6,9 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::Invocation;
 use crate::channel::{Answer, Channel};
 use crate::runtime_api::{ApiLink, Event, Job};
+use crate::{Invocation, Piece};
 
 pub enum Link {
     Channel(Channel),
@@ -26,6 +26,8 @@ pub enum Said {
         body: Bytes,
         rss_kb: u64,
     },
+    /// A part of a streamed answer; an empty response or an error ends it.
+    Piece(Piece),
     /// `None`: larger than Lambda allows.
     Response {
         body: Option<Bytes>,
@@ -72,7 +74,8 @@ impl Link {
                 channel.send(&header, &invocation.payload).await
             }
             Self::Api(api) => {
-                let job = Job { invocation: invocation.clone(), arn: arn.to_owned(), deadline };
+                let invocation = Invocation { pieces: None, ..invocation.clone() };
+                let job = Job { invocation, arn: arn.to_owned(), deadline };
                 api.jobs.send(job).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
             }
         }
@@ -89,6 +92,8 @@ impl Link {
                     Answer::InitError { kind, rss } => {
                         Said::InitError { kind, body: body.unwrap_or_default(), rss_kb: rss }
                     }
+                    Answer::Begin { content_type } => Said::Piece(Piece::Begin { content_type }),
+                    Answer::Chunk => Said::Piece(Piece::Data(body.unwrap_or_default())),
                     Answer::Response { rss } => Said::Response { body, rss_kb: rss },
                     Answer::Error { kind, rss } => match body {
                         Some(body) => Said::Error { kind, body, rss_kb: rss },
@@ -99,6 +104,7 @@ impl Link {
             Self::Api(api) => Some(match api.events.recv().await? {
                 Event::Next => Said::Ready { rss_kb: 0 },
                 Event::InitError { kind, body } => Said::InitError { kind, body, rss_kb: 0 },
+                Event::Piece(piece) => Said::Piece(piece),
                 Event::Response { body } => Said::Response { body, rss_kb: 0 },
                 Event::Error { kind, body } => Said::Error { kind, body, rss_kb: 0 },
             }),

@@ -15,7 +15,8 @@ use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::{FunctionSpec, LogLine, LogSink};
+use crate::telemetry::{Kind, Telemetry};
+use crate::{FunctionSpec, JsonLogs, LogLine, LogSink};
 
 /// CloudWatch Logs' limit of an event, in bytes.
 const LINE_MAX: usize = 256 * 1024;
@@ -27,6 +28,9 @@ const FLUSH_AFTER: Duration = Duration::from_millis(25);
 const READ_SIZE: usize = 64 * 1024;
 /// How much of a function's output is still taken when it has already answered: what a pipe holds, and then some.
 const DRAIN_MAX: usize = 1 << 20;
+
+/// Where a log stream's batches go.
+pub type LogSender = mpsc::Sender<Vec<LogLine>>;
 
 /// Reads a sandbox's pipe. Belongs to whoever runs its invocation; nobody reads while the sandbox is idle.
 pub struct LogReader {
@@ -56,14 +60,31 @@ impl LogReader {
     }
 
     /// From now on lines go to `sink`. A task of its own waits for the sink, so that a slow one does not hold answers up.
-    pub fn attach(&mut self, sink: Arc<dyn LogSink>, function: Arc<FunctionSpec>, log_stream: Arc<str>) {
+    pub fn attach(
+        &mut self,
+        sink: Arc<dyn LogSink>,
+        function: Arc<FunctionSpec>,
+        log_stream: Arc<str>,
+    ) -> LogSender {
         let (sender, mut receiver) = mpsc::channel::<Vec<LogLine>>(BATCHES_WAITING);
-        self.out.sender = Some(sender);
+        self.share(sender.clone());
+        self.out.json = function.json_logs;
         tokio::spawn(async move {
             while let Some(lines) = receiver.recv().await {
                 sink.write(&function, &log_stream, lines).await;
             }
         });
+        sender
+    }
+
+    /// From now on lines go where another reader's go.
+    pub fn share(&mut self, sender: LogSender) {
+        self.out.sender = Some(sender);
+    }
+
+    /// From now on telemetry hears of what is printed.
+    pub fn watched_by(&mut self, telemetry: Arc<Telemetry>, kind: Kind) {
+        self.out.telemetry = Some((telemetry, kind));
     }
 
     /// Begins the tail of a new invocation.
@@ -71,9 +92,11 @@ impl LogReader {
         self.out.tail.clear();
     }
 
-    /// A line of the platform's own.
+    /// A line of the platform's own. A log in JSON has telemetry's events instead.
     pub fn add(&mut self, message: String) {
-        self.out.push(message);
+        if self.out.json.is_none() {
+            self.out.push(message);
+        }
     }
 
     /// Takes output as it comes, for ever. Lines wait a moment for others before they go to the sink. May be dropped at any await.
@@ -111,10 +134,12 @@ impl LogReader {
 
     /// Hands the lines so far to the sink's task.
     pub async fn flush(&mut self) {
+        self.out.take_journal();
         self.out.flush().await;
     }
 
-    pub fn tail(&self) -> Bytes {
+    pub fn tail(&mut self) -> Bytes {
+        self.out.take_journal();
         Bytes::from(self.out.tail.iter().copied().collect::<Vec<u8>>())
     }
 
@@ -168,10 +193,32 @@ struct Outbox {
     size: usize,
     first_at: Option<Instant>,
     tail: VecDeque<u8>,
-    sender: Option<mpsc::Sender<Vec<LogLine>>>,
+    sender: Option<LogSender>,
+    telemetry: Option<(Arc<Telemetry>, Kind)>,
+    json: Option<JsonLogs>,
 }
 
 impl Outbox {
+    /// A line somebody else than the platform wrote.
+    fn print(&mut self, message: String) {
+        if let Some((telemetry, kind)) = &self.telemetry {
+            telemetry.printed(*kind, &message);
+        }
+        self.take_journal();
+        if self.json.is_none_or(|levels| levels.shows_line(&message)) {
+            self.push(message);
+        }
+    }
+
+    /// What the platform did comes before what is printed after it.
+    fn take_journal(&mut self) {
+        if self.json.is_some()
+            && let Some((telemetry, Kind::Function)) = &self.telemetry
+        {
+            telemetry.take_journal().into_iter().for_each(|line| self.push(line));
+        }
+    }
+
     fn push(&mut self, message: String) {
         let bytes = message.as_bytes();
         self.tail.extend(bytes.iter().skip(bytes.len().saturating_sub(TAIL_MAX)));
@@ -301,7 +348,7 @@ impl Parser {
 fn push_split(mut bytes: &[u8], out: &mut Outbox) {
     while !bytes.is_empty() {
         let (now, rest) = bytes.split_at(char_border(bytes, LINE_MAX));
-        out.push(String::from_utf8_lossy(now).into_owned());
+        out.print(String::from_utf8_lossy(now).into_owned());
         bytes = rest;
     }
 }

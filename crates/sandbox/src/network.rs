@@ -4,31 +4,53 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::Hooks;
+use crate::diary::Diary;
 use crate::outside;
+use crate::sandbox_api::{self, Served};
 use crate::waiting::{Factory, Waiting, listener};
-use crate::{FunctionSpec, Hooks};
 
-/// The endpoint and the X-Ray port, as the function reaches them.
+/// A sandbox may have this many connections to the endpoint at once, as many as one of its processes may have files. Others wait.
+const CONNECTIONS_MAX: usize = 1024;
+
+/// The sandbox's APIs, the AWS endpoint and the X-Ray port, as the function reaches them.
 pub fn serve(
     waiting: &mut Waiting,
-    function: &Arc<FunctionSpec>,
+    diary: &Diary,
     factory: &Factory,
     hooks: &Hooks,
 ) -> io::Result<JoinSet<()>> {
     let mut servers = JoinSet::new();
+    let function = &diary.function;
+    if let Some(listener) = waiting.listener.take() {
+        servers.spawn(sandbox_api::serve(
+            listener,
+            Served {
+                runtime: waiting.api.take(),
+                extensions: diary.extensions.clone(),
+                telemetry: diary.telemetry.clone(),
+                function: function.clone(),
+            },
+        ));
+    }
     let Some(cell) = &mut waiting.body.cell else { return Ok(servers) };
     if let Some(fd) = cell.fds.remove("endpoint") {
         let (listener, function, hooks, endpoint) =
             (listener(fd)?, function.clone(), hooks.clone(), factory.config.endpoint);
         servers.spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                match &hooks.connections {
+            let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+            while let Ok(place) = room.clone().acquire_owned().await {
+                let Ok((stream, _)) = listener.accept().await else { return };
+                let served = match &hooks.connections {
                     Some(handler) => handler.connected(function.clone(), stream),
-                    None => drop(tokio::spawn(copy(stream, endpoint))),
-                }
+                    None => copy(stream, endpoint).boxed(),
+                };
+                tokio::spawn(served.map(move |()| drop(place)));
             }
         });
     }
@@ -50,8 +72,6 @@ pub fn serve(
             }
         });
     }
-    // Everything the platform needed is open; the names of the namespaces are not needed any more.
-    cell.fds.retain(|name, _| name == "init");
     Ok(servers)
 }
 

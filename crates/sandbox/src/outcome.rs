@@ -7,7 +7,8 @@ use bytes::Bytes;
 /// What a function answered. A function that failed, timed out or died is an outcome too: `function_error` says so.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The response, or the error object `{"errorType": ..., "errorMessage": ...}`; at most 6,291,556 bytes.
+    /// The response, or the error object `{"errorType": ..., "errorMessage": ...}`; at most 6,291,556 bytes. Empty when the response
+    /// went to the invocation's `pieces`.
     pub payload: Bytes,
     /// What goes into `X-Amz-Function-Error`.
     pub function_error: Option<FunctionErrorKind>,

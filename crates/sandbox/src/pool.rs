@@ -21,6 +21,8 @@ pub struct Pool {
     functions: HashMap<String, Function>,
     promised_mb: u64,
     busy: usize,
+    /// When whoever tends this looks again by itself.
+    looks_at: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -66,9 +68,9 @@ impl Pool {
         let memory_mb = u64::from(function.memory_mb);
         let entry = self.functions.entry(function.arn.clone()).or_default();
         let place = Place { arn: function.arn.clone(), memory_mb, epoch: entry.epoch };
-        if let Some(at) =
-            entry.idle.iter().rposition(|idle| idle.sandbox.function.version == function.version)
-        {
+        let of_version = |idle: &Idle| idle.sandbox.function.version == function.version;
+        let provisioned = entry.idle.iter().rposition(|idle| of_version(idle) && idle.sandbox.provisioned());
+        if let Some(at) = provisioned.or_else(|| entry.idle.iter().rposition(of_version)) {
             let idle = entry.idle.remove(at);
             entry.busy += 1;
             self.busy += 1;
@@ -79,18 +81,43 @@ impl Pool {
             }
             return Found::Warm(Box::new(idle.sandbox), place);
         }
+        self.room(function, limit_mb, dropped).map_or(Found::Full, Found::New)
+    }
+
+    /// Room for a new sandbox of the function, if there is memory for it.
+    pub fn room(
+        &mut self,
+        function: &FunctionSpec,
+        limit_mb: u64,
+        dropped: &mut Vec<Sandbox>,
+    ) -> Option<Place> {
+        let memory_mb = u64::from(function.memory_mb);
         while self.promised_mb + memory_mb > limit_mb {
             let Some(evicted) = self.take_oldest() else {
                 self.forget_if_unused(&function.arn);
-                return Found::Full;
+                return None;
             };
             dropped.push(evicted);
         }
         let entry = self.functions.entry(function.arn.clone()).or_default();
+        let place = Place { arn: function.arn.clone(), memory_mb, epoch: entry.epoch };
         entry.busy += 1;
         self.busy += 1;
         self.promised_mb += memory_mb;
-        Found::New(place)
+        Some(place)
+    }
+
+    /// Up to `most` idle provisioned sandboxes of a version, to be ended.
+    pub fn take_provisioned(&mut self, function: &FunctionSpec, most: usize) -> Vec<Sandbox> {
+        let Some(entry) = self.functions.get_mut(&function.arn) else { return Vec::new() };
+        let taken =
+            |idle: &mut Idle| idle.sandbox.provisioned() && idle.sandbox.function.version == function.version;
+        let taken: Vec<Sandbox> =
+            entry.idle.extract_if(.., taken).take(most).map(|idle| idle.sandbox).collect();
+        self.promised_mb =
+            self.promised_mb.saturating_sub(taken.iter().map(|s| u64::from(s.function.memory_mb)).sum());
+        self.forget_if_unused(&function.arn);
+        taken
     }
 
     /// Takes a sandbox back; gives it again when it may not be kept.
@@ -99,7 +126,7 @@ impl Pool {
         self.busy = self.busy.saturating_sub(1);
         let Some(entry) = self.functions.get_mut(&place.arn) else { return Some(sandbox) };
         entry.busy = entry.busy.saturating_sub(1);
-        if entry.epoch != place.epoch {
+        if entry.epoch != place.epoch && !sandbox.provisioned() {
             self.promised_mb = self.promised_mb.saturating_sub(place.memory_mb);
             self.forget_if_unused(&place.arn);
             return Some(sandbox);
@@ -118,11 +145,13 @@ impl Pool {
         self.forget_if_unused(&place.arn);
     }
 
-    /// The idle sandboxes of a function, to be ended; busy ones will not be kept.
+    /// The idle sandboxes of a function, to be ended; busy ones will not be kept. Provisioned ones belong to versions that do not change;
+    /// they stay until they are not wanted.
     pub fn forget(&mut self, arn: &str) -> Vec<Sandbox> {
         let Some(entry) = self.functions.get_mut(arn) else { return Vec::new() };
         entry.epoch += 1;
-        let taken: Vec<Sandbox> = entry.idle.drain(..).map(|idle| idle.sandbox).collect();
+        let on_demand = |idle: &mut Idle| !idle.sandbox.provisioned();
+        let taken: Vec<Sandbox> = entry.idle.extract_if(.., on_demand).map(|idle| idle.sandbox).collect();
         self.promised_mb =
             self.promised_mb.saturating_sub(taken.iter().map(|s| u64::from(s.function.memory_mb)).sum());
         self.forget_if_unused(arn);
@@ -135,7 +164,7 @@ impl Pool {
         for function in self.functions.values_mut() {
             let mut kept = Vec::with_capacity(function.idle.len());
             for mut idle in function.idle.drain(..) {
-                if now >= idle.since + idle_timeout {
+                if now >= idle.since + idle_timeout && !idle.sandbox.provisioned() {
                     self.promised_mb =
                         self.promised_mb.saturating_sub(u64::from(idle.sandbox.function.memory_mb));
                     ended.push(idle.sandbox);
@@ -147,21 +176,33 @@ impl Pool {
                     }
                     idle.frozen = true;
                 }
-                let due =
-                    idle.since + if idle.frozen { idle_timeout } else { FREEZE_AFTER.min(idle_timeout) };
-                next = Some(next.map_or(due, |earlier: Instant| earlier.min(due)));
+                if !idle.frozen || !idle.sandbox.provisioned() {
+                    let wait = if idle.frozen { idle_timeout } else { FREEZE_AFTER.min(idle_timeout) };
+                    let due = idle.since + wait;
+                    next = Some(next.map_or(due, |earlier: Instant| earlier.min(due)));
+                }
                 kept.push(idle);
             }
             function.idle = kept;
         }
         self.functions.retain(|_, function| function.busy > 0 || !function.idle.is_empty());
+        self.looks_at = next;
         (ended, next)
+    }
+
+    /// Whether what became idle at `now` is due before the next look.
+    pub fn must_look_earlier(&self, now: Instant) -> bool {
+        self.looks_at.is_none_or(|next| next > now + FREEZE_AFTER)
     }
 
     /// Everything idle, to be ended.
     pub fn take_all(&mut self) -> Vec<Sandbox> {
-        let arns: Vec<String> = self.functions.keys().cloned().collect();
-        arns.iter().flat_map(|arn| self.forget(arn)).collect()
+        let idle = self.functions.values_mut().flat_map(|function| function.idle.drain(..));
+        let taken: Vec<Sandbox> = idle.map(|idle| idle.sandbox).collect();
+        self.functions.retain(|_, function| function.busy > 0);
+        self.promised_mb =
+            self.promised_mb.saturating_sub(taken.iter().map(|s| u64::from(s.function.memory_mb)).sum());
+        taken
     }
 
     pub fn busy(&self) -> usize {
@@ -187,14 +228,13 @@ impl Pool {
     }
 
     fn take_oldest(&mut self) -> Option<Sandbox> {
-        let arn = self
-            .functions
-            .iter()
-            .filter_map(|(arn, f)| Some((f.idle.first()?.since, arn)))
-            .min()
-            .map(|(_, arn)| arn.clone())?;
-        let entry = self.functions.get_mut(&arn)?;
-        let idle = entry.idle.remove(0);
+        let on_demand = |idle: &Idle| !idle.sandbox.provisioned();
+        let oldest = |(arn, f): (&String, &Function)| {
+            let at = f.idle.iter().position(on_demand)?;
+            Some((f.idle.get(at)?.since, arn.clone(), at))
+        };
+        let (_, arn, at) = self.functions.iter().filter_map(oldest).min()?;
+        let idle = self.functions.get_mut(&arn)?.idle.remove(at);
         self.promised_mb = self.promised_mb.saturating_sub(u64::from(idle.sandbox.function.memory_mb));
         self.forget_if_unused(&arn);
         Some(idle.sandbox)

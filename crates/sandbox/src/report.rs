@@ -4,8 +4,6 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-use crate::channel::RESPONSE_MAX;
-
 pub fn start(request_id: &str, version: &str) -> String {
     format!("START RequestId: {request_id} Version: {version}\n")
 }
@@ -16,9 +14,12 @@ pub fn end(request_id: &str) -> String {
 
 /// `family` and `version` as in `python` and `3.11.7`: Lambda counts its builds (`python:3.11.v38`), we name the interpreter's own version.
 pub fn init_start(family: &str, version: &str, region: &str) -> String {
-    format!(
-        "INIT_START Runtime Version: {family}:{version}\tRuntime Version ARN: arn:aws:lambda:{region}::runtime:{family}-{version}\n"
-    )
+    let arn = runtime_version_arn(family, version, region);
+    format!("INIT_START Runtime Version: {family}:{version}\tRuntime Version ARN: {arn}\n")
+}
+
+pub fn runtime_version_arn(family: &str, version: &str, region: &str) -> String {
+    format!("arn:aws:lambda:{region}::runtime:{family}-{version}")
 }
 
 /// The line about an init phase that failed. `status` is `error` or `timeout`.
@@ -37,6 +38,8 @@ pub struct Report<'a> {
     pub init: Option<Duration>,
     /// `timeout`, or `error` with its type.
     pub status: Option<(&'a str, Option<&'a str>)>,
+    /// The type of the error the function answered; only logs in JSON and telemetry say it.
+    pub error_type: Option<&'a str>,
     pub trace_header: Option<&'a str>,
 }
 
@@ -131,10 +134,19 @@ pub fn exited(request_id: &str, exit: Exit) -> (String, Bytes, String) {
     (kind, body, format!("{message}\nRuntime.ExitError\n"))
 }
 
-pub fn too_large() -> (String, Bytes) {
+/// An extension that failed: `exit code 1`, `fork/exec ...: permission denied`.
+pub fn extension_failed(request_id: &str, kind: &str, how: &str) -> (String, Bytes, String) {
+    let message = format!("RequestId: {request_id} Error: {how}");
+    let (kind, body) = error(kind, &message);
+    let line = format!("{message}\n{kind}\n");
+    (kind, body, line)
+}
+
+/// `limit` in bytes.
+pub fn too_large(limit: usize) -> (String, Bytes) {
     error(
         "Function.ResponseSizeTooLarge",
-        &format!("Response payload size exceeded maximum allowed payload size ({RESPONSE_MAX} bytes)."),
+        &format!("Response payload size exceeded maximum allowed payload size ({limit} bytes)."),
     )
 }
 
@@ -186,7 +198,7 @@ pub fn millis(duration: Duration) -> String {
 }
 
 /// `2026-11-23T08:00:00.000Z`
-fn iso_millis(time: SystemTime) -> String {
+pub fn iso_millis(time: SystemTime) -> String {
     jiff::Timestamp::try_from(time).map(|t| format!("{t:.3}")).unwrap_or_default()
 }
 
@@ -210,6 +222,7 @@ mod tests {
             max_memory_mb: 40,
             init: Some(Duration::from_millis(100)),
             status: None,
+            error_type: None,
             trace_header: Some("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"),
         };
         assert_eq!(

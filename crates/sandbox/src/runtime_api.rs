@@ -1,24 +1,23 @@
 //! The Runtime API, version 2018-06-01, served to one sandbox on its own listener: how `provided` runtimes get their invocations.
 //!
-//! Left out for now: the Extensions and Telemetry APIs (answered with a clear refusal) and streamed responses (collected whole).
+//! `sandbox_api.rs` is the server; this answers its part.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
-use tokio::task::JoinSet;
 
-use crate::Invocation;
 use crate::channel::RESPONSE_MAX;
+use crate::sandbox_api::{Answer, refuse, with_status};
+use crate::{Invocation, Piece};
 
-const VERSION: &str = "/2018-06-01/runtime/";
+/// How the paths of its operations begin.
+pub const VERSION: &str = "/2018-06-01/runtime/";
 
 /// An invocation as `/next` hands it out.
 pub struct Job {
@@ -35,6 +34,8 @@ pub enum Event {
         kind: String,
         body: Bytes,
     },
+    /// A part of a streamed response, which an empty `Response` or an `Error` ends.
+    Piece(Piece),
     /// `body` is `None` when it was larger than Lambda allows.
     Response {
         body: Option<Bytes>,
@@ -49,63 +50,36 @@ pub enum Event {
 pub struct ApiLink {
     pub jobs: mpsc::Sender<Job>,
     pub events: mpsc::Receiver<Event>,
-    _server: JoinSet<()>,
 }
 
-struct Api {
+/// What one sandbox's requests are about.
+pub struct Api {
     jobs: Mutex<mpsc::Receiver<Job>>,
     events: mpsc::Sender<Event>,
     current: parking_lot::Mutex<Option<String>>,
 }
 
 impl ApiLink {
-    /// Serves `listener` until dropped.
-    pub fn serve(listener: TcpListener) -> Self {
+    /// The platform's end, and what answers the runtime's requests.
+    pub fn new() -> (Self, Arc<Api>) {
         let (jobs, jobs_end) = mpsc::channel(1);
         let (events_end, events) = mpsc::channel(4);
-        let api = Arc::new(Api {
-            jobs: Mutex::new(jobs_end),
-            events: events_end,
-            current: parking_lot::Mutex::new(None),
-        });
-        let mut server = JoinSet::new();
-        server.spawn(accept(listener, api));
-        Self { jobs, events, _server: server }
+        let api =
+            Api { jobs: Mutex::new(jobs_end), events: events_end, current: parking_lot::Mutex::new(None) };
+        (Self { jobs, events }, Arc::new(api))
     }
 }
 
-async fn accept(listener: TcpListener, api: Arc<Api>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => {
-                let Ok((stream, _)) = accepted else { return };
-                let _ = stream.set_nodelay(true);
-                let api = api.clone();
-                connections.spawn(async move {
-                    let service = service_fn(move |request| answer(api.clone(), request));
-                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-                });
-            }
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
-        }
-    }
-}
-
-type Answer = Response<Full<Bytes>>;
-
-async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Result<Answer, std::convert::Infallible> {
+/// Answers a request whose path begins with [`VERSION`].
+pub async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Result<Answer, std::convert::Infallible> {
     let (parts, body) = request.into_parts();
-    let Some(path) = parts.uri.path().strip_prefix(VERSION) else {
-        return Ok(refuse(
-            StatusCode::NOT_FOUND,
-            "NotImplemented",
-            "Only the Runtime API 2018-06-01 is served here; extensions and telemetry are not.",
-        ));
-    };
+    let path = parts.uri.path().strip_prefix(VERSION).unwrap_or_default();
     let segments: Vec<&str> = path.split('/').collect();
     Ok(match (&parts.method, segments.as_slice()) {
         (&Method::GET, ["invocation", "next"]) => next(&api).await,
+        (&Method::POST, ["invocation", id, "response"]) if streams(&parts.headers) => {
+            streamed(&api, id, &parts.headers, body).await
+        }
         (&Method::POST, ["invocation", id, "response"]) => response(&api, id, body).await,
         (&Method::POST, ["invocation", id, "error"]) => error(&api, id, &parts.headers, body).await,
         (&Method::POST, ["init", "error"]) => init_error(&api, &parts.headers, body).await,
@@ -149,6 +123,48 @@ async fn response(api: &Api, id: &str, body: Incoming) -> Answer {
         return refuse(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", &message);
     }
     accepted()
+}
+
+fn streams(headers: &HeaderMap) -> bool {
+    headers.get("lambda-runtime-function-response-mode").is_some_and(|mode| mode == "streaming")
+}
+
+/// A response handed on as it comes; an error may follow it in trailers. The runtime waits while nobody takes its chunks.
+async fn streamed(api: &Api, id: &str, headers: &HeaderMap, mut body: Incoming) -> Answer {
+    if !finish(api, id) {
+        return invalid_id();
+    }
+    let content_type = headers.get("content-type").and_then(|kind| kind.to_str().ok());
+    let content_type = content_type.unwrap_or("application/octet-stream").to_owned();
+    let _ = api.events.send(Event::Piece(Piece::Begin { content_type })).await;
+    let mut end = Event::Response { body: Some(Bytes::new()) };
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else {
+            end = truncated();
+            break;
+        };
+        match frame.into_data() {
+            Ok(data) => drop(api.events.send(Event::Piece(Piece::Data(data))).await),
+            Err(frame) => end = frame.into_trailers().ok().and_then(failed_midway).unwrap_or(end),
+        }
+    }
+    let _ = api.events.send(end).await;
+    accepted()
+}
+
+/// The error in the trailers of a streamed response, its body in base64.
+fn failed_midway(trailers: HeaderMap) -> Option<Event> {
+    let kind = trailers.get("lambda-runtime-function-error-type")?.to_str().ok()?.to_owned();
+    let body = trailers.get("lambda-runtime-function-error-body");
+    let body = body.and_then(|body| BASE64_STANDARD.decode(body.as_bytes()).ok()).unwrap_or_default();
+    Some(Event::Error { kind, body: body.into() })
+}
+
+/// The runtime's connection broke off.
+fn truncated() -> Event {
+    let kind = "Runtime.TruncatedHTTPRequest".to_owned();
+    let body = serde_json::json!({ "errorType": kind, "errorMessage": "The response stream broke off." });
+    Event::Error { kind, body: Bytes::from(body.to_string()) }
 }
 
 async fn error(api: &Api, id: &str, headers: &HeaderMap, body: Incoming) -> Answer {
@@ -206,15 +222,4 @@ fn accepted() -> Answer {
 
 fn invalid_id() -> Answer {
     refuse(StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID")
-}
-
-fn refuse(status: StatusCode, kind: &str, message: &str) -> Answer {
-    with_status(status, serde_json::json!({ "errorType": kind, "errorMessage": message }))
-}
-
-fn with_status(status: StatusCode, body: serde_json::Value) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body.to_string())));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
-    answer
 }

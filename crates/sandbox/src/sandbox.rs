@@ -1,51 +1,48 @@
-//! One live sandbox: a runtime that was given a function. It is initialised once and then invoked, one invocation at a time.
+//! One live sandbox: a runtime that was given a function. It is initialised once (`init.rs`), then invoked, one invocation at a time, and
+//! ended gently where it has extensions (`farewell.rs`).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures::FutureExt;
-use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::body::Body;
-use crate::environment::{self, Places};
+use crate::cgroup::Cgroup;
+use crate::channel::RESPONSE_MAX;
+use crate::diary::Diary;
+use crate::extensions::{Failure, ShutdownReason};
 use crate::link::{Link, Said};
 use crate::logs::LogReader;
 use crate::network;
 use crate::report::{self, Exit, Report};
-use crate::runtimes::plan::{Family, NODE_PARENT_MODULES, Plan};
-use crate::spawner::messages::{Command, Program};
+use crate::runtimes::plan::NODE_PARENT_MODULES;
+use crate::spawner::messages::Command;
+use crate::streamed::{Streamed, Taken};
 use crate::verdict::Verdict;
 use crate::waiting::{Factory, Waiting};
-use crate::{FunctionErrorKind, FunctionSpec, Hooks, Invocation, Outcome, Overhead, SandboxError};
+use crate::{
+    FunctionErrorKind, FunctionSpec, Hooks, Initialization, Invocation, Outcome, Overhead, SandboxError,
+};
+
+/// A sandbox gets its role's credentials once, for twelve hours; an invocation takes fifteen minutes at most.
+const LONGEST_LIFE: Duration = Duration::from_secs(11 * 3600);
 
 pub struct Sandbox {
     pub function: Arc<FunctionSpec>,
     pub body: Body,
-    link: Link,
-    log: LogReader,
-    log_stream: Arc<str>,
-    rss_kb: u64,
-    /// What serves the function's endpoint; ends with the sandbox.
-    _servers: JoinSet<()>,
-}
-
-/// How the init phase ended.
-pub enum Initialised {
-    Ready(Duration),
-    Not(Verdict, Duration),
-}
-
-#[derive(Serialize)]
-struct Start<'a> {
-    handler: &'a str,
-    env: &'a std::collections::BTreeMap<String, String>,
-    task_root: &'a str,
-    opt_roots: &'a [String],
-    runtime_root: &'a str,
-    sdk: Option<&'a str>,
-    memory_mb: u32,
+    pub link: Link,
+    pub log: LogReader,
+    pub rss_kb: u64,
+    born: Instant,
+    /// Its log stream, its extensions and its telemetry.
+    pub diary: Diary,
+    /// When the current invocation must be over, for extensions too.
+    pub deadline: Instant,
+    pub ended_by: ShutdownReason,
+    /// What serves the function's endpoint and its extensions; ends with the sandbox.
+    pub servers: JoinSet<()>,
 }
 
 impl Sandbox {
@@ -60,72 +57,17 @@ impl Sandbox {
             group.limit(function.memory_mb, factory.namespaces().then_some(function.tmp_mb))
         });
         mount(&waiting, &function, factory).await?;
-        let log_stream: Arc<str> =
-            report::log_stream_name(SystemTime::now(), &function.version, &random_bytes()).into();
-        waiting.log.attach(hooks.logs.clone(), function.clone(), log_stream.clone());
-        let mut servers = network::serve(&mut waiting, &function, factory, hooks)
+        let control = waiting.body.cell.as_ref().map(|cell| cell.control.clone());
+        let diary = Diary::begin(&mut waiting.log, hooks, &function, control);
+        let mut servers = network::serve(&mut waiting, &diary, factory, hooks)
             .map_err(|e| SandboxError::Launch { step: "network", reason: e.to_string() })?;
         if let Some(watch) = memory {
             servers.spawn(watch.run());
         }
         let Waiting { body, link, log, .. } = waiting;
-        Ok(Self { function, body, link, log, log_stream, rss_kb: 0, _servers: servers })
-    }
-
-    /// Has the runtime load the function's code, for at most `limit`.
-    pub async fn initialise(
-        &mut self,
-        ends: Option<crate::waiting::Ends>,
-        api: Option<&str>,
-        plan: &Plan,
-        factory: &Factory,
-        limit: Duration,
-    ) -> Result<Initialised, SandboxError> {
-        let started = Instant::now();
-        self.log.begin();
-        let family = match plan.family {
-            Family::Python => "python",
-            Family::Node => "nodejs",
-            Family::Provided => "provided",
-        };
-        let version = if plan.version.is_empty() {
-            plan.runtime.trim_start_matches("provided").trim_start_matches('.')
-        } else {
-            &plan.version
-        };
-        self.log.add(report::init_start(family, version, &factory.config.region));
-        if let Err(verdict) = self.start(ends, api, plan, factory).await? {
-            return Ok(Initialised::Not(verdict, started.elapsed()));
-        }
-        let verdict = match self.hear(started + limit).await {
-            Heard::Said(Said::Ready { rss_kb }) => {
-                self.rss_kb = rss_kb;
-                // What was printed during init belongs before START.
-                self.log.drain(false).await;
-                return Ok(Initialised::Ready(started.elapsed()));
-            }
-            Heard::Said(Said::InitError { kind, body, rss_kb } | Said::Error { kind, body, rss_kb }) => {
-                self.rss_kb = rss_kb;
-                Verdict::Failed { kind, body }
-            }
-            Heard::Said(Said::Response { .. }) => Verdict::Exited(Exit::Unknown),
-            Heard::Ended(exit) => Verdict::Exited(exit),
-            Heard::TimedOut => Verdict::TimedOut(limit),
-        };
-        Ok(Initialised::Not(verdict, started.elapsed()))
-    }
-
-    /// Notes a failed init phase in the log.
-    pub async fn report_init(&mut self, verdict: &Verdict, init: Duration) {
-        let (status, kind) = match verdict {
-            Verdict::TimedOut(_) => ("timeout", None),
-            Verdict::Failed { kind, .. } => ("error", Some(kind.as_str())),
-            Verdict::NoEntrypoint(_) => ("error", Some("Runtime.InvalidEntrypoint")),
-            _ => ("error", Some("Runtime.ExitError")),
-        };
-        self.log.drain(true).await;
-        self.log.add(report::init_report(init, status, kind));
-        self.log.flush().await;
+        let now = Instant::now();
+        let ended_by = ShutdownReason::Spindown;
+        Ok(Self { function, body, link, log, rss_kb: 0, born: now, diary, deadline: now, ended_by, servers })
     }
 
     /// Runs one invocation and reports it. `used` is how much of the function's time init has used up already.
@@ -137,27 +79,70 @@ impl Sandbox {
         if let Some(wanted) = invocation.deadline {
             limit = limit.min(wanted.duration_since(now).unwrap_or_default());
         }
-        if self.link.invoke(invocation, &self.function.arn, now + limit).await.is_err() {
-            let exit = self.end_of_process().await;
-            return (Verdict::Exited(exit), begun.elapsed());
+        self.deadline = begun + limit;
+        self.diary.invoked(invocation, now + limit);
+        let verdict = self.run(invocation, limit, used).await;
+        if self.diary.telemetry.wanted() {
+            // What it printed is told before that it is done.
+            self.log.drain(false).await;
         }
+        let took = begun.elapsed();
+        if self.function.json_logs.is_some() {
+            // What was printed belongs before the platform's word on it.
+            self.log.drain(false).await;
+        }
+        self.diary.ran(invocation, &verdict, took);
+        (verdict, took)
+    }
+
+    /// Hands the invocation over and hears what becomes of it.
+    async fn run(&mut self, invocation: &Invocation, limit: Duration, used: Duration) -> Verdict {
+        let (begun, now) = (Instant::now(), SystemTime::now());
+        if self.link.invoke(invocation, &self.function.arn, now + limit).await.is_err() {
+            return Verdict::Exited(self.end_of_process().await);
+        }
+        let mut streamed = Streamed::new(invocation.pieces.clone());
         loop {
-            let verdict = match self.hear(begun + limit).await {
+            return match self.hear(begun + limit).await {
                 Heard::Said(Said::Ready { .. }) => continue,
+                Heard::Said(Said::Piece(piece)) => {
+                    match streamed.take(piece, begun + limit, &mut self.log).await {
+                        Taken::Yes => continue,
+                        Taken::TimedOut => Verdict::TimedOut(limit + used),
+                    }
+                }
+                Heard::Said(Said::Response { .. }) if streamed.too_large() => {
+                    Verdict::TooLarge(streamed.limit())
+                }
                 Heard::Said(Said::Response { body: Some(body), rss_kb }) => {
                     self.rss_kb = self.rss_kb.max(rss_kb);
-                    Verdict::Done(body)
+                    Verdict::Done(if streamed.begun() { streamed.into_bytes() } else { body })
                 }
-                Heard::Said(Said::Response { body: None, .. }) => Verdict::TooLarge,
+                Heard::Said(Said::Response { body: None, .. }) => Verdict::TooLarge(RESPONSE_MAX),
                 Heard::Said(Said::Error { kind, body, rss_kb } | Said::InitError { kind, body, rss_kb }) => {
                     self.rss_kb = self.rss_kb.max(rss_kb);
                     Verdict::Failed { kind, body }
                 }
                 Heard::Ended(exit) => Verdict::Exited(exit),
+                Heard::Broken(failure) => Verdict::Extension(failure),
                 Heard::TimedOut => Verdict::TimedOut(limit + used),
             };
-            return (verdict, begun.elapsed());
         }
+    }
+
+    /// Whether its credentials may end during another invocation: it is used no more.
+    pub fn outlived(&self) -> bool {
+        self.born.elapsed() > LONGEST_LIFE
+    }
+
+    /// Whether it was made ahead, and is kept.
+    pub fn provisioned(&self) -> bool {
+        self.function.initialization == Initialization::Provisioned
+    }
+
+    /// Hands on what was printed while nobody waited for it.
+    pub async fn flush_log(&mut self) {
+        self.log.flush().await;
     }
 
     /// Begins the log of a warm invocation.
@@ -180,6 +165,11 @@ impl Sandbox {
         cold: bool,
     ) -> Outcome {
         self.log.drain(true).await;
+        self.ended_by = match verdict {
+            Verdict::TimedOut(_) => ShutdownReason::Timeout,
+            Verdict::Exited(_) | Verdict::Extension(_) => ShutdownReason::Failure,
+            _ => ShutdownReason::Spindown,
+        };
         let out_of_memory = matches!(verdict, Verdict::Exited(_))
             && self.body.cgroup.as_ref().is_some_and(|group| group.ran_out_of_memory());
         let concluded = verdict.conclude(&invocation.request_id, out_of_memory);
@@ -198,10 +188,12 @@ impl Sandbox {
             max_memory_mb,
             init,
             status,
+            error_type: concluded.error_type.as_deref(),
             trace_header: invocation.trace_header.as_deref().filter(|header| header.contains("Sampled=1")),
         };
         self.log.add(report::end(&invocation.request_id));
         self.log.add(report.line());
+        self.diary.reported(&report);
         let log_tail = self.log.tail();
         self.log.flush().await;
         Outcome {
@@ -213,7 +205,7 @@ impl Sandbox {
             init,
             memory_mb: self.function.memory_mb,
             max_memory_mb,
-            log_stream: self.log_stream.to_string(),
+            log_stream: self.diary.log_stream.to_string(),
             log_tail,
             cold,
             overhead: Overhead::default(),
@@ -226,72 +218,12 @@ impl Sandbox {
         (bytes.div_ceil(1 << 20) as u32).clamp(1, self.function.memory_mb)
     }
 
-    async fn start(
-        &mut self,
-        ends: Option<crate::waiting::Ends>,
-        api: Option<&str>,
-        plan: &Plan,
-        factory: &Factory,
-    ) -> Result<Result<(), Verdict>, SandboxError> {
-        let places = places(&self.function, factory, plan, api, self.body.tmp.as_deref());
-        let credentials = self.function.credentials.credentials(&self.function.arn);
-        let env = environment::build(
-            &self.function,
-            &places,
-            &self.log_stream,
-            &factory.config.region,
-            &credentials,
-        );
-        if plan.family == Family::Provided {
-            return self.start_bootstrap(ends, &places, env, factory).await;
-        }
-        let start = Start {
-            handler: &self.function.handler,
-            env: &env,
-            task_root: &places.task,
-            opt_roots: &places.opts,
-            runtime_root: &places.runtime,
-            sdk: plan.sdk_path.as_deref(),
-            memory_mb: self.function.memory_mb,
-        };
-        let Link::Channel(channel) = &mut self.link else {
-            return Err(SandboxError::Launch { step: "start", reason: "no channel".into() });
-        };
-        // A runtime that is gone says so on the other side: initialise hears it.
-        let _ = channel.send(&start, &[]).await;
-        Ok(Ok(()))
-    }
-
-    async fn start_bootstrap(
-        &mut self,
-        ends: Option<crate::waiting::Ends>,
-        places: &Places,
-        env: std::collections::BTreeMap<String, String>,
-        factory: &Factory,
-    ) -> Result<Result<(), Verdict>, SandboxError> {
-        let Some(path) = find_bootstrap(&self.function, places) else {
-            return Ok(Err(Verdict::NoEntrypoint(None)));
-        };
-        let program = Program {
-            path,
-            args: Vec::new(),
-            env: env.into_iter().collect(),
-            cwd: PathBuf::from(&places.task),
-        };
-        let result = factory.exec(&mut self.body, ends, program, None).await;
-        match result {
-            Ok(()) => Ok(Ok(())),
-            Err(SandboxError::Entrypoint { path, reason }) => {
-                Ok(Err(Verdict::NoEntrypoint(Some((path, reason)))))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn hear(&mut self, deadline: Instant) -> Heard {
+    /// The next thing the runtime says, or what keeps it from that.
+    pub async fn hear(&mut self, deadline: Instant) -> Heard {
         let heard = tokio::select! {
             biased;
             said = self.link.listen() => said.map(Heard::Said),
+            failure = self.diary.extensions.failed() => Some(Heard::Broken(failure)),
             exit = self.body.process.ended() => Some(Heard::Ended(exit)),
             () = tokio::time::sleep_until(deadline.into()) => Some(Heard::TimedOut),
             () = self.log.pump() => None,
@@ -314,9 +246,13 @@ impl Sandbox {
     }
 }
 
-enum Heard {
+/// What came first.
+pub enum Heard {
     Said(Said),
+    /// The runtime's process has ended.
     Ended(Exit),
+    /// An extension failed.
+    Broken(Failure),
     TimedOut,
 }
 
@@ -345,62 +281,16 @@ async fn mount(waiting: &Waiting, function: &FunctionSpec, factory: &Factory) ->
         tmp_mb: function.tmp_mb,
         hide: hide.then(|| NODE_PARENT_MODULES.into()),
     };
+    let freezer = waiting.body.cgroup.as_ref().and_then(Cgroup::v1_freezer);
     let done = cell
-        .command(&command, &[])
+        .control
+        .command(&command, freezer.as_slice())
         .await
         .map_err(|e| SandboxError::Launch { step: "assign", reason: e.to_string() })?;
     match done.error {
         None => Ok(()),
         Some((_, reason, _)) => Err(unusable(reason)),
     }
-}
-
-fn places(
-    function: &FunctionSpec,
-    factory: &Factory,
-    plan: &Plan,
-    api: Option<&str>,
-    tmp: Option<&Path>,
-) -> Places {
-    let endpoint = factory.config.endpoint;
-    let shown = |path: &Path| path.display().to_string();
-    let runtime_api = api.map(str::to_owned);
-    if factory.namespaces() {
-        return Places {
-            task: "/var/task".into(),
-            opts: vec!["/opt".into()],
-            runtime: "/var/runtime".into(),
-            lang: plan.lang.clone(),
-            runtime_api,
-            endpoint: format!("http://127.0.0.1:{}", endpoint.port()),
-            xray: factory.machine.xray.then(|| "127.0.0.1:2000".into()),
-            node_sdk: None,
-            tmp: None,
-        };
-    }
-    let host =
-        if endpoint.ip().is_unspecified() { "127.0.0.1".to_owned() } else { endpoint.ip().to_string() };
-    Places {
-        task: shown(&function.code_dir),
-        opts: function.layers.iter().rev().map(|layer| shown(layer)).collect(),
-        runtime: plan.runtime_root.clone(),
-        lang: plan.lang.clone(),
-        runtime_api,
-        endpoint: format!("http://{host}:{}", endpoint.port()),
-        xray: None,
-        node_sdk: plan.sdk_path.clone(),
-        tmp: tmp.map(shown),
-    }
-}
-
-/// The code's `bootstrap`, or a layer's, as the sandbox sees it.
-fn find_bootstrap(function: &FunctionSpec, places: &Places) -> Option<PathBuf> {
-    if function.code_dir.join("bootstrap").is_file() {
-        return Some(Path::new(&places.task).join("bootstrap"));
-    }
-    let layer = function.layers.iter().rev().position(|layer| layer.join("bootstrap").is_file())?;
-    let root = places.opts.get(layer).or(places.opts.first())?;
-    Some(Path::new(root).join("bootstrap"))
 }
 
 pub fn random_bytes() -> [u8; 16] {

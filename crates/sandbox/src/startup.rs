@@ -58,7 +58,6 @@ async fn try_cell(config: &ExecutorConfig, spawner: &Spawner) -> Result<Vec<Stri
     let plan = CellPlan {
         mounts: Default::default(),
         uid: None,
-        runtime_api: false,
         endpoint_port: config.endpoint.port(),
         xray: false,
         tun: config.outbound_network,
@@ -66,9 +65,18 @@ async fn try_cell(config: &ExecutorConfig, spawner: &Spawner) -> Result<Vec<Stri
     Cell::create(spawner, &plan).await.map(|cell| cell.missing).map_err(|e| e.to_string())
 }
 
-/// Every sandbox takes a handful of descriptors; the soft limit of 1,024 would end at some hundred.
+/// What a thousand sandboxes and their connections may need.
+const FILES: u64 = 1 << 18;
+
+/// Every sandbox takes some fifteen descriptors; the soft limit of 1,024 would end at some dozens.
 pub fn raise_file_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    // Root may also raise the hard limit.
+    if getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(_, hard)| hard < FILES)
+        && setrlimit(Resource::RLIMIT_NOFILE, FILES, FILES).is_ok()
+    {
+        return;
+    }
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard
     {

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
+use crate::extensions::Failure;
 use crate::report::{self, Exit};
 
 /// How an init phase or an invocation went.
@@ -14,12 +15,15 @@ pub enum Verdict {
         kind: String,
         body: Bytes,
     },
-    TooLarge,
+    /// Larger than this many bytes.
+    TooLarge(usize),
     /// It did not answer within this time.
     TimedOut(Duration),
     Exited(Exit),
     /// There is no `bootstrap`, or it cannot be started: its path and why.
     NoEntrypoint(Option<(String, String)>),
+    /// An extension could not be started, ended or gave up.
+    Extension(Failure),
 }
 
 /// A verdict in Lambda's words.
@@ -42,8 +46,8 @@ impl Verdict {
             Verdict::Failed { kind, body } => {
                 Concluded { payload: body, error_type: Some(kind), ..Concluded::default() }
             }
-            Verdict::TooLarge => {
-                let (kind, payload) = report::too_large();
+            Verdict::TooLarge(limit) => {
+                let (kind, payload) = report::too_large(limit);
                 Concluded { payload, error_type: Some(kind), ..Concluded::default() }
             }
             Verdict::TimedOut(timeout) => {
@@ -68,6 +72,18 @@ impl Verdict {
                     status: Some("error"),
                     reported_kind: Some(reported),
                     out_of_memory,
+                }
+            }
+            Verdict::Extension(failure) => {
+                let (kind, payload, line) =
+                    report::extension_failed(request_id, failure.kind, &failure.message);
+                Concluded {
+                    payload,
+                    error_type: Some(kind.clone()),
+                    line: Some(line),
+                    status: Some("error"),
+                    reported_kind: Some(kind),
+                    out_of_memory: false,
                 }
             }
             Verdict::NoEntrypoint(refused) => {

@@ -14,7 +14,7 @@ use crate::cgroup::Hierarchy;
 use crate::channel::Channel;
 use crate::link::Link;
 use crate::logs::LogReader;
-use crate::runtime_api::ApiLink;
+use crate::runtime_api::{Api, ApiLink};
 use crate::runtimes::plan::{Family, Plan};
 use crate::spawner::messages::{CellPlan, Command, Program, Settings};
 use crate::spawner::{Cell, Spawner};
@@ -24,14 +24,20 @@ use crate::{ExecutorConfig, SandboxError};
 /// Host user ids given to sandboxes when we are root: far above those of people and services.
 const FIRST_UID: u32 = 600_000;
 const UIDS: u32 = 50_000;
+/// With 0 the kernel would still run the host's own program for core files; this number it takes as a refusal.
+const NO_CORE: u64 = 1;
 
 /// A runtime without a function.
 pub struct Waiting {
     pub body: Body,
     pub link: Link,
     pub log: LogReader,
-    /// Kept until a `provided` function's process is started with them.
+    /// Kept until the function's process is started with them, where that needs to know the function.
     pub ends: Option<Ends>,
+    /// What answers a runtime that speaks the Runtime API.
+    pub api: Option<Arc<Api>>,
+    /// Where the APIs of the sandbox are served, if they are.
+    pub listener: Option<TcpListener>,
     /// Where the Runtime API listens, if it does.
     pub api_address: Option<String>,
     /// Whether an SDK is mounted at a parent folder of the code.
@@ -42,6 +48,8 @@ pub struct Waiting {
 pub struct Ends {
     pub log: std::os::fd::OwnedFd,
     pub status: std::os::fd::OwnedFd,
+    /// The program and its end of the channel, where they are known already.
+    pub program: Option<(Program, std::os::fd::OwnedFd)>,
 }
 
 /// What was found out about this machine, and what is wanted of it.
@@ -142,17 +150,32 @@ impl Factory {
             cell,
             cgroup,
             process,
+            forked: plan.family == Family::Python,
             namespaces: self.namespaces(),
             tmp,
             runtime: Handle::current(),
             alive: self.alive()?,
         };
-        let ends = Ends { log: log_end, status: status_end };
-        match plan.family {
-            Family::Provided => self.provided(body, log, ends).await,
-            Family::Python => self.python(zygote, body, log, ends, uid, ahead).await,
-            Family::Node => self.node(plan, node_env, ahead, body, log, ends).await,
+        let ends = Ends { log: log_end, status: status_end, program: None };
+        let mut waiting = match plan.family {
+            Family::Provided => provided(body, log, ends),
+            Family::Python => self.python(zygote, body, log, ends, uid, ahead).await?,
+            Family::Node => self.node(plan, node_env, ahead, body, log, ends).await?,
+        };
+        if let Some(cell) = &mut waiting.body.cell {
+            // Whoever needed the namespaces' names has them: a thousand sandboxes have many descriptors.
+            cell.fds.retain(|name, _| matches!(name.as_str(), "init" | "api" | "endpoint" | "xray" | "tun"));
         }
+        let inside = waiting.body.cell.as_mut().and_then(|cell| cell.fds.remove("api"));
+        waiting.listener = match inside {
+            Some(fd) => Some(listener(fd).map_err(failed)?),
+            None if waiting.api.is_some() => Some(TcpListener::bind("127.0.0.1:0").await.map_err(failed)?),
+            None => None,
+        };
+        if let Some(listener) = &waiting.listener {
+            waiting.api_address = Some(listener.local_addr().map_err(failed)?.to_string());
+        }
+        Ok(waiting)
     }
 
     async fn cell(&self, plan: &Plan, uid: Option<u32>) -> Result<Option<Cell>, SandboxError> {
@@ -162,7 +185,6 @@ impl Factory {
         let request = CellPlan {
             mounts: plan.mounts.clone(),
             uid,
-            runtime_api: plan.family == Family::Provided,
             endpoint_port: self.config.endpoint.port(),
             xray: self.machine.xray,
             tun: self.config.outbound_network,
@@ -186,7 +208,7 @@ impl Factory {
 
     /// Limits every process of a function gets. Lambda allows 1,024 files and 1,024 processes.
     pub fn rlimits(&self) -> Vec<(String, u64)> {
-        let mut limits = vec![("RLIMIT_NOFILE".to_owned(), 1024), ("RLIMIT_CORE".to_owned(), 0)];
+        let mut limits = vec![("RLIMIT_NOFILE".to_owned(), 1024), ("RLIMIT_CORE".to_owned(), NO_CORE)];
         if self.machine.own_uids {
             limits.push(("RLIMIT_NPROC".to_owned(), 1024));
         }
@@ -213,7 +235,7 @@ impl Factory {
         named.add_owned("log", &ends.log);
         named.add_owned("status", &ends.status);
         if let Some(cell) = &body.cell {
-            for name in ["pidns", "netns", "ipcns", "utsns", "mntns"] {
+            for name in ["pidns", "netns", "ipcns", "utsns", "mntns", "landlock"] {
                 if let Some(fd) = cell.fds.get(name) {
                     named.add_owned(name, fd);
                 }
@@ -235,6 +257,8 @@ impl Factory {
             body,
             log,
             ends: None,
+            api: None,
+            listener: None,
             api_address: None,
             sdk_near_code: false,
         })
@@ -251,6 +275,7 @@ impl Factory {
     ) -> Result<Waiting, SandboxError> {
         let failed = |error: std::io::Error| SandboxError::Launch { step: "node", reason: error.to_string() };
         let (channel, channel_end) = Channel::pair().map_err(failed)?;
+        let for_function = env.is_some();
         let mut env = env.map(<[_]>::to_vec).unwrap_or_default();
         env.push(("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned()));
         env.push(("TZ".to_owned(), ":UTC".to_owned()));
@@ -259,46 +284,56 @@ impl Factory {
         }
         let args = vec![format!("{}/bootstrap.cjs", plan.runtime_root)];
         let program = Program { path: plan.program.clone(), args, env, cwd: "/".into() };
-        self.exec(&mut body, Some(ends), program, Some(&channel_end)).await?;
+        let ends = if for_function {
+            // What the function says to Node.js is obeyed only where nothing but the function can be seen.
+            Some(Ends { program: Some((program, channel_end)), ..ends })
+        } else {
+            self.exec(&mut body, ends, program, Some(&channel_end)).await?;
+            None
+        };
         Ok(Waiting {
             link: Link::Channel(channel),
             body,
             log,
-            ends: None,
+            ends,
+            api: None,
+            listener: None,
             api_address: None,
             sdk_near_code: plan.sdk_path.is_some(),
         })
     }
 
-    async fn provided(&self, mut body: Body, log: LogReader, ends: Ends) -> Result<Waiting, SandboxError> {
-        let failed =
-            |error: std::io::Error| SandboxError::Launch { step: "runtime api", reason: error.to_string() };
-        let inside = body.cell.as_mut().and_then(|cell| cell.fds.remove("api"));
-        let listener = match inside {
-            Some(fd) => listener(fd).map_err(failed)?,
-            None => TcpListener::bind("127.0.0.1:0").await.map_err(failed)?,
-        };
-        let api_address = Some(listener.local_addr().map_err(failed)?.to_string());
-        Ok(Waiting {
-            link: Link::Api(ApiLink::serve(listener)),
-            body,
-            log,
-            ends: Some(ends),
-            api_address,
-            sdk_near_code: false,
-        })
-    }
-
-    /// Starts a program in the sandbox by its init.
+    /// Starts the runtime in the sandbox by its init.
     pub async fn exec(
         &self,
         body: &mut Body,
-        ends: Option<Ends>,
+        ends: Ends,
+        program: Program,
+        channel: Option<&std::os::fd::OwnedFd>,
+    ) -> Result<(), SandboxError> {
+        self.exec_as(true, body, ends, program, channel).await
+    }
+
+    /// Starts a program that runs beside the runtime.
+    pub async fn exec_beside(
+        &self,
+        body: &mut Body,
+        ends: Ends,
+        program: Program,
+    ) -> Result<(), SandboxError> {
+        self.exec_as(false, body, ends, program, None).await
+    }
+
+    async fn exec_as(
+        &self,
+        main: bool,
+        body: &mut Body,
+        ends: Ends,
         program: Program,
         channel: Option<&std::os::fd::OwnedFd>,
     ) -> Result<(), SandboxError> {
         let failed = |reason: String| SandboxError::Launch { step: "exec", reason };
-        let (Some(ends), Some(cell)) = (ends, &body.cell) else { return Err(failed("no cell".into())) };
+        let Some(cell) = &body.cell else { return Err(failed("no cell".into())) };
         let mut named = Named::default();
         named.add_owned("log", &ends.log);
         named.add_owned("status", &ends.status);
@@ -309,8 +344,8 @@ impl Factory {
             named.add(&format!("cgroup{index}"), fd);
         }
         let shown = program.path.display().to_string();
-        let command = Command::Exec { program, rlimits: self.rlimits(), fds: named.names };
-        let done = cell.command(&command, &named.fds).await.map_err(|e| failed(e.to_string()))?;
+        let command = Command::Exec { program, main, rlimits: self.rlimits(), fds: named.names };
+        let done = cell.control.command(&command, &named.fds).await.map_err(|e| failed(e.to_string()))?;
         match done.error {
             None => Ok(()),
             Some((_, _, Some(number))) => {
@@ -318,6 +353,21 @@ impl Factory {
             }
             Some((_, reason, None)) => Err(SandboxError::Entrypoint { path: shown, reason }),
         }
+    }
+}
+
+/// A cell whose program is not known yet.
+fn provided(body: Body, log: LogReader, ends: Ends) -> Waiting {
+    let (link, api) = ApiLink::new();
+    Waiting {
+        link: Link::Api(link),
+        body,
+        log,
+        ends: Some(ends),
+        api: Some(api),
+        listener: None,
+        api_address: None,
+        sdk_near_code: false,
     }
 }
 

@@ -2,8 +2,11 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::SandboxError;
 use crate::logs::LogReader;
@@ -12,7 +15,10 @@ use crate::spawner::messages::Request;
 use crate::spawner::{Socket, Spawner, filter_program};
 
 pub struct Zygote {
-    control: Socket,
+    control: Arc<Socket>,
+    /// Becomes true when it has imported all that it keeps warm.
+    warm: watch::Receiver<bool>,
+    _listening: JoinSet<()>,
 }
 
 /// One fork. Descriptors travel beside it, named by `fds`.
@@ -32,7 +38,7 @@ struct IsReady {
 }
 
 impl Zygote {
-    /// Starts an interpreter and waits until it has imported what it keeps warm: a few hundred milliseconds.
+    /// Starts an interpreter and waits until it can be forked. What it keeps warm it imports between forks, in a few hundred milliseconds.
     pub async fn start(spawner: &Spawner, plan: &Plan) -> Result<Self, SandboxError> {
         let failed = |error: io::Error| SandboxError::Launch { step: "zygote", reason: error.to_string() };
         let (control, theirs) = Socket::pair().map_err(failed)?;
@@ -48,7 +54,14 @@ impl Zygote {
         match control.receive::<IsReady>().await {
             Ok(_) => {
                 tokio::spawn(log.into_trace(plan.runtime.clone()));
-                Ok(Self { control })
+                let (control, (told, warm)) = (Arc::new(control), watch::channel(false));
+                let (mut listening, hears) = (JoinSet::new(), control.clone());
+                listening.spawn(async move {
+                    if hears.receive::<IsReady>().await.is_ok() {
+                        let _ = told.send(true);
+                    }
+                });
+                Ok(Self { control, warm, _listening: listening })
             }
             Err(error) => {
                 let said = log.into_text().await;
@@ -59,6 +72,11 @@ impl Zygote {
                 })
             }
         }
+    }
+
+    /// Waits until a fork finds everything in memory, or the zygote has died.
+    pub async fn warm(&self) {
+        let _ = self.warm.clone().wait_for(|warm| *warm).await;
     }
 
     /// Forks it once. How that went is seen on the sandbox's own channel and status pipe.

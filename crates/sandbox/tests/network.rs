@@ -4,6 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::json;
 use support::*;
@@ -14,8 +15,10 @@ use tokio::net::{TcpListener, TcpStream};
 struct Greeter;
 
 impl ConnectionHandler for Greeter {
-    fn connected(&self, function: Arc<FunctionSpec>, mut stream: TcpStream) {
-        tokio::spawn(async move { stream.write_all(format!("hello {}", function.name).as_bytes()).await });
+    fn connected(&self, function: Arc<FunctionSpec>, mut stream: TcpStream) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let _ = stream.write_all(format!("hello {}", function.name).as_bytes()).await;
+        })
     }
 }
 

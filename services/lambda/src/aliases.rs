@@ -106,6 +106,7 @@ pub async fn delete_alias(lambda: &Lambda, cx: &Cx, input: DeleteAliasRequest) -
     lambda
         .change(&named, None, |row| {
             row.aliases.remove(&input.name);
+            row.provisioned.remove(&input.name);
             Ok(Unit)
         })
         .await

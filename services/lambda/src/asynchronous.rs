@@ -10,7 +10,7 @@ use tidemill_delivery::{Attempt, Event, Handover, Lane, Outcome, Policy, Route, 
 use tidemill_platform::{Arn, Cx, Fault};
 use tidemill_sandbox::Outcome as Ran;
 
-use crate::{Lambda, names::Named, state::InvokeConfigRow};
+use crate::{Lambda, names::Named, run::Call, state::InvokeConfigRow};
 
 pub const ROUTE: &str = "lambda.async";
 
@@ -89,7 +89,13 @@ impl Functions {
             Err(fault) => return Outcome::GiveUp { reason: fault.to_string() },
         };
         let context = handover.attributes.get("client-context").cloned();
-        match self.0.run(cx, &named, request_id(handover), handover.payload.clone(), context).await {
+        let call = Call {
+            payload: handover.payload.clone(),
+            client_context: context,
+            chained: counts_loops(handover),
+            ..Call::new(request_id(handover))
+        };
+        match self.0.run(cx, &named, call).await {
             Ok((_, ran)) if ran.function_error.is_none() => {
                 let detail =
                     format!("{} ms{}", ran.duration.as_millis(), if ran.cold { ", cold start" } else { "" });
@@ -100,6 +106,9 @@ impl Functions {
                 counts: true,
                 after_ms: None,
             },
+            Err(fault) if fault.code() == "RecursiveInvocationException" => {
+                Outcome::GiveUp { reason: fault.to_string() }
+            }
             Err(fault) if fault.code() == "TooManyRequestsException" || fault.status() >= 500 => {
                 Outcome::Retry { reason: fault.to_string(), counts: false, after_ms: None }
             }
@@ -142,6 +151,12 @@ impl Functions {
             .into_iter()
             .collect()
     }
+}
+
+/// Whether AWS looks for loops through what sent this event.
+fn counts_loops(handover: &Handover) -> bool {
+    let service = handover.source.split(':').nth(2).unwrap_or_default();
+    handover.via == "Invoke" || matches!(service, "s3" | "sns" | "sqs")
 }
 
 fn request_id(handover: &Handover) -> String {

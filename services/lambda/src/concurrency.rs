@@ -10,11 +10,11 @@ use crate::{
         GetFunctionConcurrencyResponse, InvalidParameterValueException, PutFunctionConcurrencyRequest,
     },
     names::Named,
-    run::ACCOUNT_CONCURRENCY,
+    places::ACCOUNT_CONCURRENCY,
 };
 
 /// What must stay for functions without a reservation.
-const UNRESERVED: i32 = 100;
+pub const UNRESERVED: i32 = 100;
 
 pub async fn put_function_concurrency(
     lambda: &Lambda,
@@ -27,7 +27,7 @@ pub async fn put_function_concurrency(
         .list(cx.account(), cx.region())
         .iter()
         .filter(|f| f.arn != named.arn)
-        .filter_map(|f| f.reserved_concurrency)
+        .map(|f| f.kept_concurrency())
         .sum();
     if others.saturating_add(wanted) > ACCOUNT_CONCURRENCY - UNRESERVED {
         let sentence = format!(
@@ -37,6 +37,10 @@ pub async fn put_function_concurrency(
     }
     lambda
         .change(&named, None, |row| {
+            let provisioned = row.provisioned_total();
+            if wanted < provisioned {
+                return Err(InvalidParameterValueException::new(format!("ReservedConcurrentExecutions {wanted} should not be lower than function's total provisioned concurrency [{provisioned}].")).into());
+            }
             row.reserved_concurrency = Some(wanted);
             Ok(Concurrency { reserved_concurrent_executions: Some(wanted) })
         })

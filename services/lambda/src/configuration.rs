@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use tidemill_platform::{Cx, Fault};
+use tidemill_sandbox::{JsonLogs, LogLevel};
 
 use crate::{
     api,
@@ -101,9 +102,13 @@ fn apply_logging(next: &mut Configuration, logging: api::LoggingConfig) -> Resul
         )
         .into());
     }
-    if next.log_format == "JSON" {
-        return Err(Fault::not_implemented("LoggingConfig.LogFormat JSON"));
-    }
+    let level = |wanted: Option<String>, there: Option<String>| {
+        (next.log_format == "JSON").then(|| wanted.or(there).unwrap_or_else(|| "INFO".into()))
+    };
+    let application = logging.application_log_level.map(|level| level.to_string());
+    let system = logging.system_log_level.map(|level| level.to_string());
+    next.application_log_level = level(application, next.application_log_level.take());
+    next.system_log_level = level(system, next.system_log_level.take());
     next.log_group = logging.log_group.or(next.log_group.take());
     Ok(())
 }
@@ -216,6 +221,15 @@ pub fn wire(
 
 fn layer(used: &crate::layers::Use) -> api::Layer {
     api::Layer { arn: Some(used.arn.clone()), code_size: Some(used.code_size), ..api::Layer::default() }
+}
+
+/// What of a log in JSON is kept; `None` for one in text.
+pub fn json_logs(configuration: &Configuration) -> Option<JsonLogs> {
+    let level = |name: &Option<String>| name.as_deref().and_then(LogLevel::parse).unwrap_or(LogLevel::Info);
+    (configuration.log_format == "JSON").then(|| JsonLogs {
+        application: level(&configuration.application_log_level),
+        system: level(&configuration.system_log_level),
+    })
 }
 
 pub fn log_group(row: &FunctionRow, configuration: &Configuration) -> String {

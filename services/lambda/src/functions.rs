@@ -137,6 +137,8 @@ pub fn new_function(
         invoke_configs: Default::default(),
         tags,
         urls: Default::default(),
+        recursion_allowed: false,
+        provisioned: Default::default(),
         runtime_kept: Default::default(),
     })
 }
@@ -377,6 +379,7 @@ pub async fn delete_function(
                         .into());
                     }
                     row.versions.remove(&version);
+                    row.provisioned.remove(&text);
                     Ok(())
                 })
                 .await?;
@@ -398,8 +401,8 @@ pub async fn get_account_settings(
         total_code_size: Some(CODE_QUOTA),
         code_size_unzipped: Some(262_144_000),
         code_size_zipped: Some(52_428_800),
-        concurrent_executions: Some(crate::run::ACCOUNT_CONCURRENCY),
-        unreserved_concurrent_executions: Some(crate::run::ACCOUNT_CONCURRENCY - reserved),
+        concurrent_executions: Some(crate::places::ACCOUNT_CONCURRENCY),
+        unreserved_concurrent_executions: Some(crate::places::ACCOUNT_CONCURRENCY - reserved),
     };
     let account_usage = api::AccountUsage {
         total_code_size: Some(sizes.sum::<i64>() + lambda.layers.size(cx.account(), cx.region())),

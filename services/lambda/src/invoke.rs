@@ -13,10 +13,11 @@ use crate::{
         InvokeAsyncRequest, InvokeAsyncResponse, LogType, RequestTooLargeException,
     },
     names::Named,
+    run::Call,
 };
 
 /// What a synchronous invocation may carry, in bytes.
-const MOST_SYNC: usize = 6_291_456;
+pub const MOST_SYNC: usize = 6_291_456;
 /// What an asynchronous one may carry.
 const MOST_ASYNC: usize = 1_048_576;
 
@@ -42,8 +43,9 @@ pub async fn invoke(lambda: &Lambda, cx: &Cx, input: InvocationRequest) -> Resul
         _ => {
             let payload = checked(payload, MOST_SYNC, "RequestResponse")?;
             let client_context = input.client_context.map(|text| decode_context(&text)).transpose()?;
-            let (version, outcome) =
-                lambda.run(cx, &named, cx.request_id().to_string(), payload, client_context).await?;
+            let (version, outcome) = lambda
+                .run(cx, &named, Call { payload, client_context, ..Call::new(cx.request_id()) })
+                .await?;
             Ok(InvocationResponse {
                 status_code: Some(200),
                 function_error: outcome.function_error.map(|kind| kind.as_str().to_string()),
@@ -103,7 +105,7 @@ async fn enqueue(
 }
 
 /// The event as JSON text; none is `{}`, as Lambda hands it to functions.
-fn checked(payload: Option<Bytes>, most: usize, kind: &str) -> Result<Bytes, Fault> {
+pub fn checked(payload: Option<Bytes>, most: usize, kind: &str) -> Result<Bytes, Fault> {
     let Some(payload) = payload else { return Ok(Bytes::from_static(b"{}")) };
     if payload.len() > most {
         let sentence = format!(
@@ -122,7 +124,7 @@ fn checked(payload: Option<Bytes>, most: usize, kind: &str) -> Result<Bytes, Fau
     }
 }
 
-fn decode_context(text: &str) -> Result<String, Fault> {
+pub fn decode_context(text: &str) -> Result<String, Fault> {
     let bytes = BASE64_STANDARD
         .decode(text)
         .ok()

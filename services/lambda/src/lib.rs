@@ -1,10 +1,10 @@
 //! AWS Lambda: functions, versions, aliases, layers, permissions, synchronous and asynchronous invocations, function URLs,
 //! event source mappings.
 //!
-//! `state` keeps the functions; `functions`, `versions`, `aliases`, `permissions`, `concurrency`, `event_invoke`, `tags`,
-//! `layers`, `runtime_management` are the API by noun; `run` executes (crate `sandbox` does the work); `asynchronous` is
-//! the function as a target of deliveries; `urls` puts it behind an HTTP address; `mappings` read streams and queues.
-//! SnapStart, provisioned concurrency and response streaming are not built yet.
+//! `state` keeps the functions; `functions`, `versions`, `aliases`, `permissions`, `concurrency`, `provisioned`, `recursion`,
+//! `event_invoke`, `tags`, `layers`, `runtime_management` are the API by noun; `places` says who may run, `run` executes (crate
+//! `sandbox` does the work), `streaming` hands answers on in pieces; `asynchronous` is the function as a target of deliveries;
+//! `urls` puts it behind an HTTP address; `mappings` read streams and queues. SnapStart is not built yet.
 
 mod aliases;
 pub mod api;
@@ -20,10 +20,14 @@ mod layers;
 mod mappings;
 mod names;
 mod permissions;
+mod places;
+mod provisioned;
+mod recursion;
 mod resources;
 mod run;
 mod runtime_management;
 mod state;
+mod streaming;
 mod tags;
 mod urls;
 mod versions;
@@ -88,6 +92,7 @@ fn table(lambda: Arc<Lambda>) -> Service {
         .on::<op::DeleteAlias>(aliases::delete_alias)
         .on::<op::Invoke>(invoke::invoke)
         .on::<op::InvokeAsync>(invoke::invoke_async)
+        .on::<op::InvokeWithResponseStream>(streaming::invoke_with_response_stream)
         .on::<op::AddPermission>(permissions::add_permission)
         .on::<op::RemovePermission>(permissions::remove_permission)
         .on::<op::GetPolicy>(permissions::get_policy)
@@ -110,6 +115,12 @@ fn table(lambda: Arc<Lambda>) -> Service {
         .on::<op::PutFunctionConcurrency>(concurrency::put_function_concurrency)
         .on::<op::GetFunctionConcurrency>(concurrency::get_function_concurrency)
         .on::<op::DeleteFunctionConcurrency>(concurrency::delete_function_concurrency)
+        .on::<op::PutFunctionRecursionConfig>(recursion::put_function_recursion_config)
+        .on::<op::GetFunctionRecursionConfig>(recursion::get_function_recursion_config)
+        .on::<op::PutProvisionedConcurrencyConfig>(provisioned::put_provisioned_concurrency_config)
+        .on::<op::GetProvisionedConcurrencyConfig>(provisioned::get_provisioned_concurrency_config)
+        .on::<op::ListProvisionedConcurrencyConfigs>(provisioned::list_provisioned_concurrency_configs)
+        .on::<op::DeleteProvisionedConcurrencyConfig>(provisioned::delete_provisioned_concurrency_config)
         .on::<op::PutFunctionEventInvokeConfig>(event_invoke::put_function_event_invoke_config)
         .on::<op::UpdateFunctionEventInvokeConfig>(event_invoke::update_function_event_invoke_config)
         .on::<op::GetFunctionEventInvokeConfig>(event_invoke::get_function_event_invoke_config)

@@ -12,7 +12,7 @@ use tidemill_platform::{
 
 use crate::{
     Lambda, aliases, api, code, concurrency, configuration, event_invoke, functions, layers, mappings,
-    names::Named, permissions, urls, versions,
+    names::Named, permissions, provisioned, state::FunctionRow, tags, urls, versions,
 };
 
 pub struct Resources(pub Arc<Lambda>);
@@ -154,6 +154,7 @@ impl Resources {
         )?;
         self.0.runner.expect(&row.latest.runtime).await?;
         let exists = || Fault::new("AlreadyExists", format!("{name} already exists in stack"));
+        let row = FunctionRow { recursion_allowed: recursion_allowed(properties), ..row };
         let row = self.0.insert(row, Some(zip), exists).await?;
         self.reserve(cx, &named, properties).await?;
         Ok(provided(&row.name, [("Arn", row.arn.clone())]))
@@ -189,6 +190,7 @@ impl Resources {
                 code::check_together(unpacked_size, &fresh.layers)?;
                 row.latest = crate::state::Configuration { code_sha256, code_size, unpacked_size, ..fresh };
                 row.tags = tags;
+                row.recursion_allowed = recursion_allowed(properties);
                 Ok(row.arn.clone())
             })
             .await?;
@@ -228,6 +230,7 @@ impl Resources {
         let named = Named::read(cx, &text(properties, "FunctionName").unwrap_or_default(), None)?;
         let version = versions::publish(&self.0, cx, &named, text(properties, "Description"), None).await?;
         let (arn, number) = (version.function_arn.unwrap_or_default(), version.version.unwrap_or_default());
+        self.provision(cx, &named, &number, properties).await?;
         Ok(provided(&arn, [("FunctionArn", arn.clone()), ("Version", number)]))
     }
 
@@ -241,6 +244,7 @@ impl Resources {
         };
         let alias = aliases::create_alias(&self.0, cx, input).await?;
         let arn = alias.alias_arn.unwrap_or_default();
+        self.provision_alias(cx, properties).await?;
         Ok(provided(&arn, [("AliasArn", arn.clone())]))
     }
 
@@ -255,7 +259,40 @@ impl Resources {
         };
         let alias = aliases::update_alias(&self.0, cx, input).await?;
         let arn = alias.alias_arn.unwrap_or_default();
+        self.provision_alias(cx, properties).await?;
         Ok(provided(&arn, [("AliasArn", arn.clone())]))
+    }
+
+    async fn provision_alias(&self, cx: &Cx, properties: &Value) -> Result<(), Fault> {
+        let named = Named::read(cx, &text(properties, "FunctionName").unwrap_or_default(), None)?;
+        self.provision(cx, &named, &text(properties, "Name").unwrap_or_default(), properties).await
+    }
+
+    /// Sets a version's or alias's provisioned concurrency to what its resource says, which may be none.
+    async fn provision(
+        &self,
+        cx: &Cx,
+        named: &Named,
+        qualifier: &str,
+        properties: &Value,
+    ) -> Result<(), Fault> {
+        let config = properties.get("ProvisionedConcurrencyConfig");
+        let wanted = config.and_then(|config| whole(config, "ProvisionedConcurrentExecutions"));
+        let (function_name, qualifier) = (named.name.clone(), qualifier.to_string());
+        let Some(provisioned_concurrent_executions) = wanted.filter(|wanted| *wanted > 0) else {
+            let input = api::DeleteProvisionedConcurrencyConfigRequest { function_name, qualifier };
+            let gone = provisioned::delete_provisioned_concurrency_config(&self.0, cx, input).await;
+            return match gone {
+                Err(fault) if fault.code() != "ProvisionedConcurrencyConfigNotFoundException" => Err(fault),
+                _ => Ok(()),
+            };
+        };
+        let input = api::PutProvisionedConcurrencyConfigRequest {
+            function_name,
+            qualifier,
+            provisioned_concurrent_executions,
+        };
+        provisioned::put_provisioned_concurrency_config(&self.0, cx, input).await.map(drop)
     }
 
     async fn permit(&self, cx: &Cx, wanted: &Wanted<'_>) -> Result<Provided, Fault> {
@@ -303,11 +340,17 @@ impl Resources {
             maximum_retry_attempts: wanted.maximum_retry_attempts.or(of_stream(-1)),
             parallelization_factor: wanted.parallelization_factor.or(of_stream(1)),
             scaling_config: Some(wanted.scaling_config.unwrap_or_default()),
-            tumbling_window_in_seconds: wanted.tumbling_window_in_seconds,
+            tumbling_window_in_seconds: wanted.tumbling_window_in_seconds.or(of_stream(0)),
             function_response_types: Some(wanted.function_response_types.unwrap_or_default()),
             ..api::UpdateEventSourceMappingRequest::default()
         };
         let mapping = mappings::update_event_source_mapping(&self.0, cx, input).await?;
+        let tags = wanted.tags.unwrap_or_default();
+        let replace = |there: &mut BTreeMap<String, String>| {
+            *there = tags;
+            tags::check(there)
+        };
+        mappings::change_tags(&self.0, uuid, replace).await?;
         let arn = mapping.event_source_mapping_arn.unwrap_or_default();
         Ok(provided(uuid, [("Id", uuid.to_string()), ("EventSourceMappingArn", arn)]))
     }
@@ -357,6 +400,10 @@ fn refuse(properties: &Value) -> Result<(), Fault> {
     asked.map_or(Ok(()), |name| {
         Err(Fault::not_implemented(format!("the property {name} of AWS::Lambda::Function")))
     })
+}
+
+fn recursion_allowed(properties: &Value) -> bool {
+    text(properties, "RecursiveLoop").as_deref() == Some("Allow")
 }
 
 /// The zip from S3, or one made of inline code.
@@ -436,6 +483,7 @@ fn mapping_request(properties: &Value) -> api::CreateEventSourceMappingRequest {
             .get("ScalingConfig")
             .map(|scaling| api::ScalingConfig { maximum_concurrency: whole(scaling, "MaximumConcurrency") }),
         tumbling_window_in_seconds: whole(properties, "TumblingWindowInSeconds"),
+        tags: properties.get("Tags").map(|_| tags(properties, &BTreeMap::new())),
         function_response_types: types
             .map(|list| list.iter().filter_map(Value::as_str).map(Into::into).collect()),
         ..api::CreateEventSourceMappingRequest::default()

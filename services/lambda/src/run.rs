@@ -1,14 +1,6 @@
 //! Executing functions: who may run now, with what, and what the sandbox's answer means to Lambda's callers.
 
-use std::{
-    collections::HashMap,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicI32, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
@@ -16,20 +8,20 @@ use parking_lot::Mutex;
 use tidemill_platform::{Cx, Fault, Platform, Timestamp, doors};
 use tidemill_sandbox::{
     ConnectionHandler, Credentials, CredentialsProvider, Executor, ExecutorConfig, FunctionSpec, Hooks,
-    Invocation, LogLine, LogSink, Outcome, SandboxError, Tracing,
+    Invocation, LogLine, LogSink, Outcome, Piece, Provisioned, SandboxError, Tracing,
 };
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, mpsc};
 
 use crate::{
     Lambda,
-    api::{InvalidParameterValueException, ServiceException, TooManyRequestsException},
+    api::{InvalidParameterValueException, ServiceException},
     code, configuration,
-    names::{Named, home},
+    names::Named,
+    places::{Places, throttled},
+    recursion,
     state::{Configuration, FunctionRow},
 };
 
-/// Invocations of an account at the same time (Lambda's default quota).
-pub const ACCOUNT_CONCURRENCY: i32 = 1000;
 /// How long a sandbox's credentials last.
 const CREDENTIALS_S: i64 = 12 * 3600;
 
@@ -41,17 +33,7 @@ pub struct Runner {
     executor: OnceCell<Executor>,
     /// (function ARN, version) → what its sandboxes are made from.
     specs: Mutex<HashMap<(String, String), Arc<FunctionSpec>>>,
-    /// Function ARN → invocations under way.
-    busy: Mutex<HashMap<String, Arc<AtomicI32>>>,
-    /// Account and region, as function ARNs begin → what functions without a reservation share.
-    shared: Mutex<HashMap<String, Shared>>,
-}
-
-#[derive(Default)]
-struct Shared {
-    busy: Arc<AtomicI32>,
-    /// What other functions keep for themselves.
-    reserved: i32,
+    pub places: Places,
 }
 
 /// What is to be run.
@@ -60,9 +42,25 @@ pub struct Run<'a> {
     pub version: &'a str,
     pub configuration: &'a Configuration,
     pub invoked_arn: String,
+    pub call: Call,
+}
+
+/// What a function is called with.
+#[derive(Default)]
+pub struct Call {
     pub request_id: String,
     pub payload: Bytes,
     pub client_context: Option<String>,
+    /// Takes a streamed answer while it comes.
+    pub pieces: Option<mpsc::Sender<Piece>>,
+    /// Whether the chain of events that led here is looked at for loops.
+    pub chained: bool,
+}
+
+impl Call {
+    pub fn new(request_id: impl ToString) -> Call {
+        Call { request_id: request_id.to_string(), chained: true, ..Call::default() }
+    }
 }
 
 impl Runner {
@@ -77,8 +75,7 @@ impl Runner {
             connections,
             executor: OnceCell::new(),
             specs: Mutex::default(),
-            busy: Mutex::default(),
-            shared: Mutex::default(),
+            places: Places::default(),
         }
     }
 
@@ -108,51 +105,57 @@ impl Runner {
             .map_err(|error| InvalidParameterValueException::new(error.to_string()).into())
     }
 
+    /// Begins to warm up the interpreters of these runtimes.
+    pub async fn warm_up(&self, runtimes: impl IntoIterator<Item = String>) {
+        for runtime in runtimes {
+            if let Err(fault) = self.expect(&runtime).await {
+                tracing::warn!(%fault, "functions of {runtime} will not run");
+            }
+        }
+    }
+
     pub async fn run(&self, cx: &Cx, run: Run<'_>) -> Result<Outcome, Fault> {
-        let _place = self.enter(run.row)?;
+        let trace_header = recursion::pass(run.row, cx.trace(), run.call.chained)?;
+        let place = self.places.enter(run.row, run.version)?;
         let spec = self.spec(cx, run.row, run.version, run.configuration).await?;
         let invocation = Invocation {
-            request_id: run.request_id,
-            payload: run.payload,
+            request_id: run.call.request_id,
+            payload: run.call.payload,
             deadline: None,
             invoked_arn: Some(run.invoked_arn),
-            trace_header: (!cx.trace().root.is_empty()).then(|| cx.trace().to_string()),
-            client_context: run.client_context,
+            trace_header,
+            client_context: run.call.client_context,
             cognito_identity: None,
+            pieces: run.call.pieces,
         };
-        self.executor().await?.invoke(&spec, invocation).await.map_err(fault)
+        let executor = self.executor().await?.clone();
+        // The function runs on when its caller hangs up, and keeps its place.
+        let running = tokio::spawn(async move {
+            let _place = place;
+            executor.invoke(&spec, invocation).await
+        });
+        running.await.map_err(Fault::internal)?.map_err(fault)
     }
 
-    /// Takes a place under the function's and the account's limit; it is given back when the place is dropped.
-    fn enter(&self, row: &FunctionRow) -> Result<Place, Fault> {
-        let (counter, limit, reason) = match row.reserved_concurrency {
-            Some(limit) => {
-                let counter = self.busy.lock().entry(row.arn.clone()).or_default().clone();
-                (counter, limit, "ReservedFunctionConcurrentInvocationLimitExceeded")
-            }
-            None => {
-                let mut all = self.shared.lock();
-                let home = home(&row.arn);
-                if !all.contains_key(home) {
-                    all.insert(home.to_string(), Shared::default());
-                }
-                let (busy, reserved) = all
-                    .get(home)
-                    .map_or_else(Default::default, |shared| (shared.busy.clone(), shared.reserved));
-                (busy, ACCOUNT_CONCURRENCY - reserved, "ConcurrentInvocationLimitExceeded")
-            }
-        };
-        let before = counter.fetch_add(1, Ordering::AcqRel);
-        let place = Place(counter);
-        if before < limit { Ok(place) } else { Err(throttled(reason)) }
+    /// Keeps this many sandboxes of a version ready.
+    pub async fn provision(&self, spec: FunctionSpec, wanted: usize) -> Result<(), Fault> {
+        self.executor().await?.provision(&Arc::new(spec), wanted);
+        Ok(())
     }
 
-    /// Notes what the functions of the account and region of `arn` have reserved in all.
-    pub fn reserve(&self, arn: &str, reserved: i32) {
-        self.shared.lock().entry(home(arn).to_string()).or_default().reserved = reserved;
+    /// Ends provisioning of the versions of a function that `wanted` does not name.
+    pub fn provision_only(&self, arn: &str, wanted: &dyn Fn(&str) -> bool) {
+        if let Some(executor) = self.executor.get() {
+            executor.provision_only(arn, wanted);
+        }
     }
 
-    async fn spec(
+    /// How far provisioning of a version is.
+    pub fn provisioned(&self, arn: &str, version: &str) -> Provisioned {
+        self.executor.get().map(|executor| executor.provisioned(arn, version)).unwrap_or_default()
+    }
+
+    pub async fn spec(
         &self,
         cx: &Cx,
         row: &FunctionRow,
@@ -185,9 +188,11 @@ impl Runner {
                 session: row.name.clone(),
             }),
             log_group: configuration::log_group(row, c),
+            json_logs: configuration::json_logs(c),
             tracing: if c.traced { Tracing::Active } else { Tracing::PassThrough },
             outbound_network: true,
             revision: c.revision_id.clone(),
+            initialization: Default::default(),
         });
         self.specs.lock().insert(key, spec.clone());
         Ok(spec)
@@ -228,47 +233,29 @@ impl Runner {
     }
 }
 
-/// A running invocation's place under a limit.
-struct Place(Arc<AtomicI32>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 impl Lambda {
     /// Runs whatever a name and qualifier stand for now.
-    pub async fn run(
+    pub async fn run(&self, cx: &Cx, named: &Named, call: Call) -> Result<(String, Outcome), Fault> {
+        let row = self.get(named)?;
+        let (version, _) =
+            row.resolve(named.qualifier.as_deref(), cx.random()).ok_or_else(|| named.not_found())?;
+        let outcome = self.run_version(cx, named, &row, &version, call).await?;
+        Ok((version, outcome))
+    }
+
+    /// Runs a version that was picked already.
+    pub async fn run_version(
         &self,
         cx: &Cx,
         named: &Named,
-        request_id: String,
-        payload: Bytes,
-        client_context: Option<String>,
-    ) -> Result<(String, Outcome), Fault> {
-        let row = self.get(named)?;
-        let (version, configuration) =
-            row.resolve(named.qualifier.as_deref(), cx.random()).ok_or_else(|| named.not_found())?;
-        let run = Run {
-            row: &row,
-            version: &version,
-            configuration,
-            invoked_arn: named.qualified_arn(),
-            request_id,
-            payload,
-            client_context,
-        };
-        let outcome = self.runner.run(cx, run).await?;
-        Ok((version, outcome))
+        row: &FunctionRow,
+        version: &str,
+        call: Call,
+    ) -> Result<Outcome, Fault> {
+        let (_, configuration) = row.resolve(Some(version), cx.random()).ok_or_else(|| named.not_found())?;
+        let run = Run { row, version, configuration, invoked_arn: named.qualified_arn(), call };
+        self.runner.run(cx, run).await
     }
-}
-
-fn throttled(reason: &str) -> Fault {
-    let mut error = TooManyRequestsException::new("Rate Exceeded.");
-    error.reason = Some(reason.into());
-    error.r#type = Some("User".into());
-    error.into()
 }
 
 fn fault(error: SandboxError) -> Fault {

@@ -1,7 +1,7 @@
 //! Functions as they are kept: one row a function with all that belongs to it, in memory and in the store.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Weak},
 };
 
@@ -17,6 +17,7 @@ use crate::{
     layers::Layers,
     mappings::{MappingRow, queues::Readers},
     names::{Named, home},
+    provisioned::{ProvisionedRow, Provisioning},
     run::Runner,
     urls::{Addresses, UrlRow},
 };
@@ -25,6 +26,9 @@ use crate::{
 const FUNCTIONS: Table<String, FunctionRow> = Table::new("lambda.function");
 /// SHA-256 in hex → the zip as uploaded. In the hash's partition.
 pub(crate) const CODE: Table<String, Bytes> = Table::new("lambda.code");
+
+/// Begun sooner, it would take the processor from the platform's own start.
+const WARM_UP_AFTER: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// A function with its versions, aliases and everything else that goes with it when it is deleted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -53,9 +57,15 @@ pub struct FunctionRow {
     /// Alias (empty for none) → function URL.
     #[serde(default)]
     pub urls: BTreeMap<String, UrlRow>,
+    /// Whether chains of events may pass it again and again.
+    #[serde(default)]
+    pub recursion_allowed: bool,
+    /// Version or alias → provisioned concurrency.
+    #[serde(default)]
+    pub provisioned: BTreeMap<String, ProvisionedRow>,
     /// Versions (`$LATEST` or a number) that take a new runtime only when they change.
     #[serde(default)]
-    pub runtime_kept: std::collections::BTreeSet<String>,
+    pub runtime_kept: BTreeSet<String>,
 }
 
 /// What a version runs with.
@@ -122,6 +132,7 @@ pub struct Lambda {
     pub mappings: Mutex<BTreeMap<String, MappingRow>>,
     pub readers: Readers,
     pub runner: Runner,
+    pub provisioning: Provisioning,
 }
 
 impl Lambda {
@@ -147,23 +158,43 @@ impl Lambda {
             mappings: Mutex::new(mappings),
             readers: Readers::default(),
             runner,
+            provisioning: Provisioning::default(),
         }))
     }
 
-    /// Tells the runner what is reserved where this function is, after that changed.
-    fn count_reserved(&self, arn: &str) {
+    /// Tells the runner what is kept where this function is, after that changed.
+    fn count_kept(&self, arn: &str) {
         // Held to the end, so that the last count is of the last state.
         let functions = self.functions.read();
         let near = functions.values().filter(|f| home(&f.arn) == home(arn));
-        self.runner.reserve(arn, near.filter_map(|f| f.reserved_concurrency).sum());
+        self.runner.places.keep(arn, near.map(|f| f.kept_concurrency()).sum());
     }
 
     /// Lets the mappings read. To be called once every stream source is registered.
     pub fn start(self: &Arc<Self>) {
         let arns: Vec<String> = self.functions.read().keys().cloned().collect();
         let one_a_home: BTreeMap<&str, &String> = arns.iter().map(|arn| (home(arn), arn)).collect();
-        one_a_home.values().for_each(|arn| self.count_reserved(arn));
+        one_a_home.values().for_each(|arn| self.count_kept(arn));
+        let provisioned: Vec<String> = {
+            let functions = self.functions.read();
+            functions.values().filter(|f| !f.provisioned.is_empty()).map(|f| f.arn.clone()).collect()
+        };
+        provisioned.iter().for_each(|arn| self.provision_soon(arn));
+        self.warm_up_soon();
         crate::mappings::start(self);
+    }
+
+    /// Warms the interpreters up that functions need, once the platform has begun to answer: the first invocation finds them.
+    fn warm_up_soon(&self) {
+        let runtimes: BTreeSet<String> = {
+            let functions = self.functions.read();
+            functions.values().map(|function| function.latest.runtime.clone()).collect()
+        };
+        let Some(lambda) = self.this.upgrade().filter(|_| !runtimes.is_empty()) else { return };
+        tokio::spawn(async move {
+            tokio::time::sleep(WARM_UP_AFTER).await;
+            lambda.runner.warm_up(runtimes).await;
+        });
     }
 
     /// Stops running functions: waits up to `grace` for those that run.
@@ -225,9 +256,13 @@ impl Lambda {
             let before = functions.insert(row.arn.clone(), Arc::new(row));
             (ticket, answer, before)
         };
-        let reserved = self.by_arn(&named.arn).and_then(|row| row.reserved_concurrency);
-        if before.is_some_and(|before| before.reserved_concurrency != reserved) {
-            self.count_reserved(&named.arn);
+        if let (Some(before), Some(now)) = (before, self.by_arn(&named.arn)) {
+            if before.kept_concurrency() != now.kept_concurrency() {
+                self.count_kept(&named.arn);
+            }
+            if before.provisioned_by_version() != now.provisioned_by_version() {
+                self.provision_soon(&named.arn);
+            }
         }
         ticket.await;
         Ok(answer)
@@ -246,7 +281,8 @@ impl Lambda {
             ticket
         };
         self.runner.forget(&named.arn);
-        self.count_reserved(&named.arn);
+        self.count_kept(&named.arn);
+        self.provision_soon(&named.arn);
         ticket.await;
         Ok(())
     }

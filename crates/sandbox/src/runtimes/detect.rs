@@ -13,10 +13,9 @@ try:
     import ctypes; ok = 'yes'
 except ImportError:
     ok = 'no'
-try:
-    from importlib.metadata import version; sdk = version('boto3')
-except Exception:
-    sdk = ''
+folders = [folder for folder in sys.path if os.path.isdir(folder)]
+names = [name for folder in folders for name in os.listdir(folder) if name.startswith('boto3-') and name[6:7].isdigit()]
+sdk = names[0][6:].rsplit('.', 1)[0] if names else ''
 exe = os.path.realpath(getattr(sys, '_base_executable', None) or sys.executable)
 print('%d.%d.%d' % sys.version_info[:3], sys.base_prefix, exe, sdk or '-', ok, sep='\\t')
 ";
@@ -27,12 +26,9 @@ const PYTHON_MINORS: std::ops::RangeInclusive<u32> = 9..=15;
 /// (about 20 ms each), so call it from a thread that may block.
 pub fn detect(runtimes_dir: Option<&Path>) -> Detected {
     let mut seen = HashSet::new();
-    let mut found: Vec<Interpreter> = python_candidates()
-        .iter()
-        .filter_map(|path| ask_python(path))
-        .chain(node_candidates().iter().filter_map(|path| ask_node(path)))
-        .filter(|i| seen.insert(i.path.clone()))
-        .collect();
+    let mut found = ask_all(&python_candidates(), ask_python);
+    found.extend(ask_all(&node_candidates(), ask_node));
+    found.retain(|i| seen.insert(i.path.clone()));
     found.sort_by_key(|i| (i.kind == Kind::Node, std::cmp::Reverse(numbers(&i.version))));
     for interpreter in &mut found {
         complete(interpreter, runtimes_dir);
@@ -47,15 +43,9 @@ pub(crate) fn interpreter(runtime: &str, runtimes_dir: Option<&Path>) -> Option<
         Kind::Python => python_candidates_of(major, minor),
         Kind::Node => node_candidates(),
     };
-    let mut fitting: Vec<Interpreter> = candidates
-        .iter()
-        .filter_map(|path| if kind == Kind::Python { ask_python(path) } else { ask_node(path) })
-        .filter(|i| i.runtime == runtime)
-        .map(|mut i| {
-            complete(&mut i, runtimes_dir);
-            i
-        })
-        .collect();
+    let mut fitting = ask_all(&candidates, if kind == Kind::Python { ask_python } else { ask_node });
+    fitting.retain(|i| i.runtime == runtime);
+    fitting.iter_mut().for_each(|i| complete(i, runtimes_dir));
     // One that has the SDK before one that has not; otherwise the order of finding, the PATH first.
     fitting.sort_by_key(|i| i.sdk.is_none());
     fitting.into_iter().next()
@@ -131,6 +121,16 @@ fn folders_in(dir: &Path) -> Vec<(String, PathBuf)> {
         .collect()
 }
 
+/// Asks all of them at the same time, each once under whatever names it is found; the answers come in the candidates' order.
+fn ask_all(candidates: &[PathBuf], ask: fn(&Path) -> Option<Interpreter>) -> Vec<Interpreter> {
+    let mut seen = HashSet::new();
+    let distinct = candidates.iter().filter(|path| path.canonicalize().is_ok_and(|real| seen.insert(real)));
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = distinct.map(|path| scope.spawn(move || ask(path))).collect();
+        asked.into_iter().filter_map(|one| one.join().ok().flatten()).collect()
+    })
+}
+
 fn ask_python(path: &Path) -> Option<Interpreter> {
     let said = ask(path, &["-I", "-c", ASK_PYTHON])?;
     let mut parts = said.trim_end().split('\t');
@@ -159,17 +159,33 @@ fn ask_python(path: &Path) -> Option<Interpreter> {
 }
 
 fn ask_node(path: &Path) -> Option<Interpreter> {
-    let said = ask(path, &["-e", ASK_NODE])?;
-    let (version, executable) = said.trim_end().split_once('\t')?;
-    let (major, _) = two_numbers(version)?;
+    let (version, executable) = match itself(path) {
+        // Says its version without starting the engine: some ten times as quick.
+        Some(executable) => (ask(&executable, &["-v"])?.trim().strip_prefix('v')?.to_owned(), executable),
+        None => {
+            let said = ask(path, &["-e", ASK_NODE])?;
+            let (version, executable) = said.trim_end().split_once('\t')?;
+            (version.to_owned(), PathBuf::from(executable))
+        }
+    };
+    let (major, _) = two_numbers(&version)?;
     Some(Interpreter {
         kind: Kind::Node,
-        version: version.into(),
-        path: executable.into(),
+        version,
+        path: executable,
         runtime: format!("nodejs{major}.x"),
         sdk: None,
         missing: Vec::new(),
     })
+}
+
+/// The executable a path leads to, if it is Node.js and not some version manager's stand-in that looks for it elsewhere.
+fn itself(path: &Path) -> Option<PathBuf> {
+    use std::io::Read;
+    let real = path.canonicalize().ok()?;
+    let mut magic = [0; 4];
+    std::fs::File::open(&real).ok()?.read_exact(&mut magic).ok()?;
+    (real.file_name()? == "node" && magic == *b"\x7fELF").then_some(real)
 }
 
 fn ask(program: &Path, args: &[&str]) -> Option<String> {

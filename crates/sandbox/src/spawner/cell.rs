@@ -16,9 +16,9 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
 use super::messages::{CellPlan, Command, Done, Program, Ready, Settings};
-use super::mounts::{self, HOST, below};
+use super::mounts;
 use super::template::{GID, UID, USER};
-use super::{confine, fds, serve};
+use super::{confine, fds, landlock, serve};
 
 /// The port of the Runtime API; `AWS_LAMBDA_RUNTIME_API` on Lambda.
 const RUNTIME_API_PORT: u16 = 9001;
@@ -31,7 +31,16 @@ pub fn run(settings: &Settings, plan: &CellPlan, control: OwnedFd) -> i32 {
         let _ = nix::unistd::setsid();
         let _ = confine::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
     }
-    let mut cell = Cell { settings, plan, control, child: None, assigned: false };
+    let mut cell = Cell {
+        settings,
+        plan,
+        control,
+        rules: None,
+        freezer: None,
+        main: None,
+        children: HashMap::new(),
+        assigned: false,
+    };
     match cell.prepare() {
         Ok((ready, opened)) => {
             let borrowed: Vec<BorrowedFd<'_>> = opened.iter().map(AsFd::as_fd).collect();
@@ -46,6 +55,7 @@ pub fn run(settings: &Settings, plan: &CellPlan, control: OwnedFd) -> i32 {
         }
     }
     let code = cell.serve().map_or(1, |()| 0);
+    cell.thaw();
     if !settings.namespaces {
         kill_descendants();
     }
@@ -56,8 +66,14 @@ struct Cell<'a> {
     settings: &'a Settings,
     plan: &'a CellPlan,
     control: OwnedFd,
-    /// The main process and where its exit status goes.
-    child: Option<(Pid, OwnedFd)>,
+    /// What the function's processes are bound to.
+    rules: Option<OwnedFd>,
+    /// The state of a version 1 freezer, whose frozen processes cannot even be killed.
+    freezer: Option<OwnedFd>,
+    /// The runtime, if it was started here and not forked by a zygote.
+    main: Option<Pid>,
+    /// What was started here and where its exit status goes.
+    children: HashMap<i32, OwnedFd>,
     assigned: bool,
 }
 
@@ -80,7 +96,7 @@ impl Cell<'_> {
             return Ok((ready, opened));
         }
         step("hostname", nix::unistd::sethostname("sandbox").map_err(io::Error::from))?;
-        let proc_missing = step("mounts", self.mount_root())?;
+        step("mounts", self.mount_own())?;
         step("loopback", loopback_up())?;
         for (name, path) in
             [("pidns", "pid"), ("mntns", "mnt"), ("netns", "net"), ("ipcns", "ipc"), ("utsns", "uts")]
@@ -88,8 +104,10 @@ impl Cell<'_> {
             // Without /proc the namespaces cannot be named, so nothing could be forked into them.
             give(name, step("namespaces", fs::File::open(format!("/proc/self/ns/{path}")))?.into());
         }
-        if self.plan.runtime_api {
-            give("api", step("runtime api", TcpListener::bind(("127.0.0.1", RUNTIME_API_PORT)))?.into());
+        give("api", step("runtime api", TcpListener::bind(("127.0.0.1", RUNTIME_API_PORT)))?.into());
+        self.rules = step("landlock", landlock::rules())?;
+        if let Some(rules) = &self.rules {
+            give("landlock", step("landlock", rules.try_clone())?);
         }
         give("endpoint", step("endpoint", TcpListener::bind(("127.0.0.1", self.plan.endpoint_port)))?.into());
         if self.plan.xray {
@@ -101,33 +119,17 @@ impl Cell<'_> {
                 Err(error) => ready.missing.push(format!("Functions have no outbound network: {error}")),
             }
         }
-        ready.missing.extend(proc_missing);
         Ok((ready, opened))
     }
 
-    fn mount_root(&self) -> io::Result<Option<String>> {
-        let root = &self.settings.root;
+    fn mount_own(&self) -> io::Result<()> {
         let (uid, gid) = self.plan.uid.map_or((UID, GID), |uid| (uid, uid));
-        mounts::proc(&root.join("proc"))?;
-        mounts::tmpfs(&root.join("tmp"), &format!("size=512m,mode=700,uid={uid},gid={gid}"))?;
+        mounts::proc(Path::new("/proc"))?;
+        mounts::tmpfs(Path::new("/tmp"), &format!("size=512m,mode=700,uid={uid},gid={gid}"))?;
         if self.plan.uid.is_some() {
-            self.name_user(uid, gid)?;
+            name_user(uid, gid)?;
         }
-        mounts::bind_runtime(root, &self.plan.mounts)?;
-        mounts::pivot(root)?;
-        Ok(None)
-    }
-
-    /// `/etc/passwd` with this sandbox's own user id.
-    fn name_user(&self, uid: u32, gid: u32) -> io::Result<()> {
-        let root = &self.settings.root;
-        let passwd = root.join("tmp/passwd");
-        fs::write(
-            &passwd,
-            format!("root:x:0:0:root:/root:/sbin/nologin\n{USER}:x:{uid}:{gid}::/tmp:/sbin/nologin\n"),
-        )?;
-        mounts::bind_read_only(&passwd, &root.join("etc/passwd"))?;
-        fs::remove_file(&passwd)
+        mounts::bind_runtime(&self.plan.mounts)
     }
 
     fn serve(&mut self) -> io::Result<()> {
@@ -153,24 +155,48 @@ impl Cell<'_> {
             }
             if commanded {
                 let Some((bytes, received)) = fds::receive(self.control.as_raw_fd())? else { return Ok(()) };
-                let result = self.obey(&bytes, received);
-                let error =
-                    result.err().map(|(step, error)| (step.into(), error.to_string(), error.raw_os_error()));
-                reply(&self.control, &Done { error }, &[])?;
+                let (answer, error) = match self.obey(&bytes, received) {
+                    Ok(answer) => (answer, None),
+                    Err((step, error)) => {
+                        (None, Some((step.into(), error.to_string(), error.raw_os_error())))
+                    }
+                };
+                let opened: Vec<BorrowedFd<'_>> = answer.iter().map(AsFd::as_fd).collect();
+                reply(&self.control, &Done { error }, &opened)?;
             }
         }
     }
 
-    fn obey(&mut self, bytes: &[u8], received: Vec<OwnedFd>) -> Step<()> {
+    /// What a command opened, if it opens something.
+    fn obey(&mut self, bytes: &[u8], received: Vec<OwnedFd>) -> Step<Option<OwnedFd>> {
         match step("command", serde_json::from_slice(bytes).map_err(io::Error::from))? {
             Command::Assign { code, layers, tmp_mb, hide } => {
-                step("code", self.assign(&code, &layers, tmp_mb, hide.as_deref()))
+                self.freezer = received.into_iter().next();
+                step("code", self.assign(&code, &layers, tmp_mb, hide.as_deref()))?;
             }
-            Command::Exec { program, rlimits, fds } => {
+            Command::Exec { program, main, rlimits, fds } => {
                 let held: HashMap<String, OwnedFd> = fds.into_iter().zip(received).collect();
-                let launch = Launch { program, rlimits };
-                step("exec", self.exec(&launch, held))
+                let pid = step("exec", self.exec(&Launch { program, rlimits }, held))?;
+                if main {
+                    self.main = Some(pid);
+                }
             }
+            Command::Signal(number) => {
+                let sent = match (self.main, Signal::try_from(number)) {
+                    (Some(main), Ok(signal)) => kill(main, signal).map_err(io::Error::from),
+                    _ => Err(io::ErrorKind::NotFound.into()),
+                };
+                step("signal", sent)?;
+            }
+            Command::Socket => return step("socket", tcp_socket()).map(Some),
+        }
+        Ok(None)
+    }
+
+    /// So that what is frozen can end with this process.
+    fn thaw(&self) {
+        if let Some(freezer) = &self.freezer {
+            let _ = nix::unistd::write(freezer, b"THAWED");
         }
     }
 
@@ -184,9 +210,8 @@ impl Cell<'_> {
         if !self.settings.namespaces || self.assigned {
             return Ok(());
         }
-        let host = |path: &Path| below(Path::new(HOST), path);
-        mounts::bind_read_only(&host(code), Path::new("/var/task"))?;
-        let layers: Vec<PathBuf> = layers.iter().map(|layer| host(layer)).collect();
+        mounts::bind_read_only(&mounts::of_host(code), Path::new("/var/task"))?;
+        let layers: Vec<PathBuf> = layers.iter().map(|layer| mounts::of_host(layer)).collect();
         mounts::layers(&layers, Path::new("/opt"))?;
         if tmp_mb != 512 {
             mounts::resize_tmpfs(Path::new("/tmp"), &format!("size={tmp_mb}m"))?;
@@ -199,7 +224,7 @@ impl Cell<'_> {
         Ok(())
     }
 
-    fn exec(&mut self, launch: &Launch, mut held: HashMap<String, OwnedFd>) -> io::Result<()> {
+    fn exec(&mut self, launch: &Launch, mut held: HashMap<String, OwnedFd>) -> io::Result<Pid> {
         let status = held.remove("status").ok_or_else(|| io::Error::other("no status descriptor"))?;
         let (failed_read, failed_write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
         let pid = serve::fork(nix::sched::CloneFlags::empty())?;
@@ -216,11 +241,11 @@ impl Cell<'_> {
             return Err(io::Error::from_raw_os_error(i32::from_ne_bytes(number)));
         }
         let _ = nix::unistd::write(&status, &pid.to_le_bytes());
-        self.child = Some((Pid::from_raw(pid), status));
-        Ok(())
+        self.children.insert(pid, status);
+        Ok(Pid::from_raw(pid))
     }
 
-    /// Collects every process that has ended; the main one's status goes to the platform.
+    /// Collects every process that has ended; the status of one started here goes to the platform.
     fn reap(&mut self) {
         loop {
             let mut status = 0;
@@ -229,9 +254,10 @@ impl Cell<'_> {
             if pid <= 0 {
                 return;
             }
-            if self.child.as_ref().is_some_and(|(main, _)| main.as_raw() == pid)
-                && let Some((_, fd)) = self.child.take()
-            {
+            if self.main.is_some_and(|main| main.as_raw() == pid) {
+                self.main = None;
+            }
+            if let Some(fd) = self.children.remove(&pid) {
                 let _ = fs::File::from(fd).write_all(&status.to_le_bytes());
             }
         }
@@ -269,7 +295,8 @@ impl Launch {
         if let Some(channel) = held.get("channel") {
             duplicate(channel.as_raw_fd(), 3)?;
         }
-        confine::give_up_privileges(cell.plan.uid, cell.settings.namespaces, &self.rlimits)?;
+        let rules = cell.rules.as_ref().map(AsFd::as_fd);
+        confine::give_up_privileges(cell.plan.uid, cell.settings.namespaces, &self.rlimits, rules)?;
         confine::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
     }
 }
@@ -293,6 +320,26 @@ fn own_pidfd() -> io::Result<OwnedFd> {
     }
     // SAFETY: just opened, owned by nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// `/etc/passwd` with this sandbox's own user id.
+fn name_user(uid: u32, gid: u32) -> io::Result<()> {
+    let passwd = Path::new("/tmp/passwd");
+    fs::write(
+        passwd,
+        format!("root:x:0:0:root:/root:/sbin/nologin\n{USER}:x:{uid}:{gid}::/tmp:/sbin/nologin\n"),
+    )?;
+    mounts::bind_read_only(passwd, Path::new("/etc/passwd"))?;
+    fs::remove_file(passwd)
+}
+
+fn tcp_socket() -> io::Result<OwnedFd> {
+    Ok(nix::sys::socket::socket(
+        nix::sys::socket::AddressFamily::Inet,
+        nix::sys::socket::SockType::Stream,
+        nix::sys::socket::SockFlag::SOCK_CLOEXEC | nix::sys::socket::SockFlag::SOCK_NONBLOCK,
+        None,
+    )?)
 }
 
 fn loopback_up() -> io::Result<()> {

@@ -5,11 +5,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::{Child, Command as Process, Stdio};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::Mutex;
 
 use super::messages::{CellPlan, Command, Done, Hello, Ready, Request, Settings};
 use super::{SPAWNER_ARG, fds};
@@ -76,7 +78,7 @@ impl Drop for Spawner {
 
 /// A sandbox's init, seen from the platform. What it opened is in `fds` by name.
 pub struct Cell {
-    control: Socket,
+    pub control: Arc<Control>,
     pub fds: HashMap<String, OwnedFd>,
     pub missing: Vec<String>,
 }
@@ -92,12 +94,34 @@ impl Cell {
         if let Some((step, reason)) = ready.error {
             return Err(SandboxError::Launch { step: "cell", reason: format!("{step}: {reason}") });
         }
+        let control = Arc::new(Control { socket: Mutex::new(control) });
         Ok(Self { control, fds: ready.fds.into_iter().zip(opened).collect(), missing: ready.missing })
     }
+}
 
+/// The way to a sandbox's init, one command at a time.
+pub struct Control {
+    socket: Mutex<Socket>,
+}
+
+impl Control {
     /// Sends a command and waits until it is done.
     pub async fn command(&self, command: &Command, with: &[BorrowedFd<'_>]) -> io::Result<Done> {
-        self.control.send(command, with).await?;
-        Ok(self.control.receive().await?.0)
+        Ok(self.ask(command, with).await?.0)
+    }
+
+    /// A new TCP socket in the sandbox's network.
+    pub async fn tcp_socket(&self) -> io::Result<OwnedFd> {
+        let (done, opened) = self.ask(&Command::Socket, &[]).await?;
+        if let Some((_, reason, _)) = done.error {
+            return Err(io::Error::other(reason));
+        }
+        opened.into_iter().next().ok_or_else(|| io::Error::other("no socket came"))
+    }
+
+    async fn ask(&self, command: &Command, with: &[BorrowedFd<'_>]) -> io::Result<(Done, Vec<OwnedFd>)> {
+        let socket = self.socket.lock().await;
+        socket.send(command, with).await?;
+        socket.receive().await
     }
 }

@@ -4,6 +4,7 @@
 //! interfaces is refused with EPERM; the rest works. `runtimes/python/zygote.py` does the same steps for the processes it forks.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
 /// Refused with EPERM.
 #[cfg(target_arch = "x86_64")]
@@ -58,6 +59,7 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_swapoff,
     libc::SYS_acct,
     libc::SYS_quotactl,
+    libc::SYS_quotactl_fd,
     libc::SYS_syslog,
     libc::SYS_open_by_handle_at,
     libc::SYS_name_to_handle_at,
@@ -82,7 +84,21 @@ const NAMESPACE_FLAGS: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP) as u32;
-const SOCKET_FAMILIES: [i32; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+/// What a socket may be: its family, and the protocols of it. Others would have the kernel load modules few machines otherwise run.
+const SOCKETS: [(i32, &[i32]); 4] = [
+    (libc::AF_UNIX, &[0]),
+    (libc::AF_INET, &IP_PROTOCOLS),
+    (libc::AF_INET6, &IP_PROTOCOLS),
+    (libc::AF_NETLINK, &[libc::NETLINK_ROUTE]),
+];
+const IP_PROTOCOLS: [i32; 6] = [
+    libc::IPPROTO_IP,
+    libc::IPPROTO_ICMP,
+    libc::IPPROTO_TCP,
+    libc::IPPROTO_UDP,
+    libc::IPPROTO_ICMPV6,
+    libc::IPPROTO_MPTCP,
+];
 
 #[cfg(target_arch = "x86_64")]
 const AUDIT_ARCH: u32 = 0xC000_003E;
@@ -101,6 +117,7 @@ const ERRNO: u32 = 0x0005_0000;
 const AT_NUMBER: u32 = 0;
 const AT_ARCH: u32 = 4;
 const AT_FIRST_ARGUMENT: u32 = 16;
+const AT_THIRD_ARGUMENT: u32 = 32;
 const X32_BIT: u32 = 0x4000_0000;
 
 /// The filter as the kernel takes it: 8 bytes an instruction.
@@ -128,9 +145,15 @@ pub fn filter_program() -> Vec<u8> {
     program.push(JUMP_EQUAL, 1, 0, libc::SYS_socket as u32);
     program.push(RETURN, 0, 0, ALLOW);
     program.push(LOAD, 0, 0, AT_FIRST_ARGUMENT);
-    for family in SOCKET_FAMILIES {
-        program.push(JUMP_EQUAL, 0, 1, family as u32);
-        program.push(RETURN, 0, 0, ALLOW);
+    for (family, protocols) in SOCKETS {
+        // Past this family's part unless it is the one: a load, two for each protocol, a refusal.
+        program.push(JUMP_EQUAL, 0, 2 + 2 * protocols.len() as u8, family as u32);
+        program.push(LOAD, 0, 0, AT_THIRD_ARGUMENT);
+        for protocol in protocols {
+            program.push(JUMP_EQUAL, 0, 1, *protocol as u32);
+            program.push(RETURN, 0, 0, ALLOW);
+        }
+        program.push(RETURN, 0, 0, refuse(libc::EPROTONOSUPPORT));
     }
     program.push(RETURN, 0, 0, refuse(libc::EAFNOSUPPORT));
     program.bytes
@@ -149,8 +172,13 @@ impl Program {
     }
 }
 
-/// Gives up every privilege of this process for good. `uid` is the host user to become, if it is not to stay ours.
-pub fn give_up_privileges(uid: Option<u32>, confine: bool, rlimits: &[(String, u64)]) -> io::Result<()> {
+/// Gives up every privilege of this process for good. `uid` is the host user to become, if it is not to stay ours; `rules` are Landlock's.
+pub fn give_up_privileges(
+    uid: Option<u32>,
+    confine: bool,
+    rlimits: &[(String, u64)],
+    rules: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
     if confine {
         drop_bounding_set();
     }
@@ -167,6 +195,9 @@ pub fn give_up_privileges(uid: Option<u32>, confine: bool, rlimits: &[(String, u
         clear_capabilities()?;
     }
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1)?;
+    if let Some(rules) = rules {
+        super::landlock::enforce(rules)?;
+    }
     if confine {
         install_filter()?;
     }

@@ -48,8 +48,6 @@ pub struct CellPlan {
     pub mounts: Mounts,
     /// Host user and group id of the function's processes; `None` keeps ours.
     pub uid: Option<u32>,
-    /// Whether to listen for the Runtime API on 127.0.0.1:9001.
-    pub runtime_api: bool,
     /// The port of the AWS endpoint inside.
     pub endpoint_port: u16,
     /// Whether to take X-Ray segments on UDP port 2000.
@@ -69,10 +67,14 @@ pub struct Ready {
 /// What a cell's init is told to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Command {
-    /// Mount the function's code and layers, unmount `hide`, and let go of the host.
+    /// Mount the function's code and layers, unmount `hide`, and let go of the host. A descriptor that comes along is the freezer's state.
     Assign { code: PathBuf, layers: Vec<PathBuf>, tmp_mb: u32, hide: Option<PathBuf> },
-    /// Start a program. Descriptors by name: `log`, `status`, `channel` (becomes 3), `cgroup*`.
-    Exec { program: Program, rlimits: Vec<(String, u64)>, fds: Vec<String> },
+    /// Start a program; `main` is the runtime. Descriptors by name: `log`, `status`, `channel` (becomes 3), `cgroup*`.
+    Exec { program: Program, main: bool, rlimits: Vec<(String, u64)>, fds: Vec<String> },
+    /// Send the runtime a signal.
+    Signal(i32),
+    /// Open a TCP socket in the sandbox's network; it comes with the answer.
+    Socket,
 }
 
 /// A program to start, with exactly this environment.

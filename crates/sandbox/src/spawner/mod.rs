@@ -7,13 +7,14 @@ mod cell;
 mod client;
 mod confine;
 pub(crate) mod fds;
+mod landlock;
 pub(crate) mod messages;
 mod mounts;
 mod serve;
 mod template;
 mod tun;
 
-pub(crate) use client::{Cell, Socket, Spawner};
+pub(crate) use client::{Cell, Control, Socket, Spawner};
 pub(crate) use confine::filter_program;
 pub(crate) use tun::MTU as TUN_MTU;
 

@@ -1,20 +1,52 @@
 //! Mounting, in the words the cells and the template need: read-only binds, fresh file systems, changing the root.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::messages::Mounts;
 
-/// Where the host's tree hangs in a cell until its function is known.
-pub const HOST: &str = "/.host";
+/// Where the host's tree hangs in a cell until its function is known: in a folder nobody but a cell's init may enter.
+pub const HOST: &str = "/.host/old";
 
 const NONE: Option<&str> = None;
 
-/// Binds `from` at `to`, read-only, without devices and set-uid. Mounts below `from` come along and stay as they are.
+/// Binds `from` at `to`, with what is mounted below it, read-only, without devices and set-uid.
 pub fn bind_read_only(from: &Path, to: &Path) -> io::Result<()> {
     bind(from, to)?;
+    match protect_all(to) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => protect(to),
+        other => other,
+    }
+}
+
+/// `mount_setattr(2)`, Linux 5.12: the mount and all mounts below it.
+fn protect_all(path: &Path) -> io::Result<()> {
+    let name = std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    // SAFETY: a C string and a structure of the size given, both of which live until the call returns.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            name.as_ptr(),
+            libc::AT_RECURSIVE,
+            &attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// For older kernels: the mount alone, not what is mounted below it.
+fn protect(to: &Path) -> io::Result<()> {
     let flags =
         MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     // Inside a user namespace flags the host set (noexec, noatime) are locked: they must be named again.
@@ -72,15 +104,20 @@ pub fn drop_host() -> io::Result<()> {
     umount2(HOST, MntFlags::MNT_DETACH).map_err(|e| context("unmount", Path::new(HOST), e))
 }
 
-/// The interpreter at `/var/lang` and the SDK where the runtime looks for it, under `root`.
-pub fn bind_runtime(root: &Path, mounts: &Mounts) -> io::Result<()> {
+/// The interpreter at `/var/lang` and the SDK where the runtime looks for it.
+pub fn bind_runtime(mounts: &Mounts) -> io::Result<()> {
     if let Some(lang) = &mounts.lang {
-        bind_read_only(lang, &below(root, Path::new("/var/lang")))?;
+        bind_read_only(&of_host(lang), Path::new("/var/lang"))?;
     }
     for (from, to) in &mounts.sdk {
-        bind_read_only(from, &below(root, to))?;
+        bind_read_only(&of_host(from), to)?;
     }
     Ok(())
+}
+
+/// Where a path of the host is, as long as the host's tree hangs there.
+pub fn of_host(path: &Path) -> PathBuf {
+    below(Path::new(HOST), path)
 }
 
 /// The layers merged at `to`, later ones winning. One layer is bound, several are overlaid.

@@ -141,8 +141,7 @@ fn exec_zygote(
 ) -> io::Error {
     let prepared = || -> io::Result<()> {
         if settings.namespaces {
-            mounts::bind_runtime(&settings.root, mounts)?;
-            mounts::pivot(&settings.root)?;
+            mounts::bind_runtime(mounts)?;
             mounts::drop_host()?;
             super::confine::keep_capabilities_over_exec();
         }

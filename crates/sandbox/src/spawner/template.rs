@@ -34,7 +34,7 @@ const ETC: [&str; 10] = [
     "nsswitch.conf",
 ];
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
-const FOLDERS: [&str; 12] = [
+const FOLDERS: [&str; 13] = [
     "etc",
     "dev",
     "proc",
@@ -47,6 +47,7 @@ const FOLDERS: [&str; 12] = [
     "opt",
     "mnt",
     ".host",
+    ".host/old",
 ];
 
 /// The user functions run as when host user ids are ours to give; the name Lambda uses.
@@ -54,7 +55,8 @@ pub const USER: &str = "sbx_user1051";
 pub const UID: u32 = 993;
 pub const GID: u32 = 990;
 
-/// Enters namespaces of the spawner's own and mounts the template at `settings.root`.
+/// Enters namespaces of the spawner's own, mounts the template at `settings.root` and makes that the root. The host hangs below it until a
+/// cell or a zygote lets go of it.
 pub fn build(settings: &Settings) -> io::Result<Built> {
     let root = &settings.root;
     let own_uids = nix::unistd::geteuid().is_root() && can_mount();
@@ -69,6 +71,7 @@ pub fn build(settings: &Settings) -> io::Result<Built> {
     for folder in FOLDERS {
         fs::create_dir_all(root.join(folder))?;
     }
+    fs::set_permissions(root.join(".host"), fs::Permissions::from_mode(0o700))?;
     for path in PROGRAMS {
         program_folder(root, Path::new(path))?;
     }
@@ -78,6 +81,8 @@ pub fn build(settings: &Settings) -> io::Result<Built> {
     let flags =
         MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(none, root, none, flags, none).map_err(|e| mounts::context("read-only", root, e))?;
+    // Once for all: changing the root looks at every process of the machine.
+    mounts::pivot(root)?;
     Ok(Built { own_uids, missing: Vec::new() })
 }
 
@@ -120,7 +125,7 @@ fn etc(root: &Path) -> io::Result<()> {
     fs::write(etc.join("group"), format!("root:x:0:\nnogroup:x:65534:\n{USER}:x:{GID}:\n"))?;
     fs::write(
         etc.join("hosts"),
-        "127.0.0.1 localhost localhost.localstack.cloud s3.localhost.localstack.cloud sqs.us-east-1.localhost.localstack.cloud\n198.18.0.1 host.tidemill.internal\n",
+        "127.0.0.1 localhost sandbox sandbox.localdomain localhost.localstack.cloud s3.localhost.localstack.cloud sqs.us-east-1.localhost.localstack.cloud\n198.18.0.1 host.tidemill.internal\n",
     )?;
     fs::write(etc.join("resolv.conf"), "nameserver 198.18.0.1\noptions timeout:2 attempts:2\n")?;
     fs::write(etc.join("hostname"), "sandbox\n")?;

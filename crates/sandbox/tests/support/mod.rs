@@ -149,9 +149,11 @@ impl House {
             tmp_mb: 512,
             credentials: Arc::new(credentials),
             log_group: format!("/aws/lambda/{name}"),
+            json_logs: None,
             tracing: Tracing::PassThrough,
             outbound_network: true,
             revision: "1".into(),
+            initialization: Default::default(),
         }
     }
 

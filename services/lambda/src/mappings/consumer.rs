@@ -8,18 +8,20 @@ use futures::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
 use tidemill_delivery::{
     Event, Handover,
-    stream::{Consumed, Consumer, GivenUp, Record},
+    stream::{Consumed, Consumer, GivenUp, Record, Window},
 };
 use tidemill_event_pattern::Pattern;
-use tidemill_platform::{Arn, Cx, Fault};
+use tidemill_platform::{Arn, Cx, Fault, Timestamp};
 
-use crate::{Lambda, mappings::MappingRow, names::Named};
+use crate::{Lambda, mappings::MappingRow, names::Named, run::Call};
 
 pub struct FunctionConsumer {
     lambda: Weak<Lambda>,
     function_arn: String,
     on_failure: Option<String>,
     reports_failures: bool,
+    tumbling_ms: i64,
+    source_arn: String,
     filters: Vec<Pattern>,
 }
 
@@ -32,24 +34,33 @@ impl FunctionConsumer {
             function_arn: row.function_arn.clone(),
             on_failure: row.on_failure.clone(),
             reports_failures: row.reports_failures,
+            tumbling_ms: i64::from(row.tumbling_s) * 1000,
+            source_arn: row.source_arn.clone(),
             filters: filters.collect::<Result<_, _>>()?,
         })
     }
 
-    async fn invoke(&self, cx: &Cx, records: &[Record]) -> Consumed {
-        let Some(lambda) = self.lambda.upgrade() else { return Consumed::Throttled };
-        let named = match Named::read(cx, &self.function_arn, None) {
-            Ok(named) => named,
-            Err(fault) => return Consumed::Failed { reason: fault.to_string() },
-        };
-        match lambda.run(cx, &named, cx.random().uuid(), batch(records), None).await {
+    async fn invoke(&self, cx: &Cx, payload: Bytes, records: &[Record]) -> (Consumed, Option<Bytes>) {
+        match self.run(cx, payload).await {
+            Ok(answer) if self.reports_failures => (reported(&answer, records), Some(answer)),
+            Ok(answer) => (Consumed::Done, Some(answer)),
+            Err(consumed) => (consumed, None),
+        }
+    }
+
+    /// The function's answer, or what else became of the batch.
+    async fn run(&self, cx: &Cx, payload: Bytes) -> Result<Bytes, Consumed> {
+        let failed = |reason: String| Consumed::Failed { reason };
+        let lambda = self.lambda.upgrade().ok_or(Consumed::Throttled)?;
+        let named = Named::read(cx, &self.function_arn, None).map_err(|fault| failed(fault.to_string()))?;
+        let call = Call { payload, chained: false, ..Call::new(cx.random().uuid()) };
+        match lambda.run(cx, &named, call).await {
             Ok((_, ran)) if ran.function_error.is_some() => {
-                Consumed::Failed { reason: String::from_utf8_lossy(&ran.payload).into_owned() }
+                Err(failed(String::from_utf8_lossy(&ran.payload).into_owned()))
             }
-            Ok((_, ran)) if self.reports_failures => reported(&ran.payload, records),
-            Ok(_) => Consumed::Done,
-            Err(fault) if fault.code() == "TooManyRequestsException" => Consumed::Throttled,
-            Err(fault) => Consumed::Failed { reason: fault.to_string() },
+            Ok((_, ran)) => Ok(ran.payload),
+            Err(fault) if fault.code() == "TooManyRequestsException" => Err(Consumed::Throttled),
+            Err(fault) => Err(failed(fault.to_string())),
         }
     }
 }
@@ -64,7 +75,26 @@ impl Consumer for FunctionConsumer {
     }
 
     fn consume<'a>(&'a self, cx: &'a Cx, _: &'a str, records: &'a [Record]) -> BoxFuture<'a, Consumed> {
-        self.invoke(cx, records).boxed()
+        async move { self.invoke(cx, batch(records, None), records).await.0 }.boxed()
+    }
+
+    fn window_ms(&self) -> i64 {
+        self.tumbling_ms
+    }
+
+    fn consume_in<'a>(
+        &'a self,
+        cx: &'a Cx,
+        shard: &'a str,
+        window: Window<'a>,
+        records: &'a [Record],
+    ) -> BoxFuture<'a, (Consumed, Option<String>)> {
+        async move {
+            let about = about(&self.source_arn, shard, &window);
+            let (consumed, answer) = self.invoke(cx, batch(records, Some(&about)), records).await;
+            (consumed, answer.map(|answer| state(&answer)))
+        }
+        .boxed()
     }
 
     fn given_up(&self, cx: &Cx, lost: &GivenUp<'_>) -> Vec<Handover> {
@@ -85,8 +115,30 @@ impl Consumer for FunctionConsumer {
     }
 }
 
-/// `{"Records": [...]}` of records that are JSON already.
-fn batch(records: &[Record]) -> Bytes {
+/// What an event of a tumbling window says beside its records, as members of a JSON object.
+fn about(source_arn: &str, shard: &str, window: &Window<'_>) -> String {
+    let time = |at: Timestamp| jiff::Timestamp::from_millisecond(at.millis()).unwrap_or_default().to_string();
+    let members = json!({
+        "window": { "start": time(window.start), "end": time(window.end) },
+        "shardId": shard,
+        "eventSourceARN": source_arn,
+        "isFinalInvokeForWindow": window.is_last,
+        "isWindowTerminatedEarly": window.is_early,
+    });
+    let members = members.to_string();
+    let inner = members.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
+    format!("\"state\":{},{inner}", window.state)
+}
+
+/// The state a function answers for its window's next batch; none begins anew.
+fn state(answer: &[u8]) -> String {
+    let answer: Option<Value> = serde_json::from_slice(answer).ok();
+    let state = answer.as_ref().and_then(|answer| answer.get("state")).filter(|state| state.is_object());
+    state.map_or_else(|| "{}".into(), Value::to_string)
+}
+
+/// `{"Records": [...]}` of records that are JSON already, and `about` behind them.
+fn batch(records: &[Record], about: Option<&str>) -> Bytes {
     let size: usize = records.iter().map(|record| record.json.len() + 1).sum();
     let mut out = Vec::with_capacity(size + 16);
     out.extend_from_slice(b"{\"Records\":[");
@@ -96,7 +148,12 @@ fn batch(records: &[Record]) -> Bytes {
         }
         out.extend_from_slice(&record.json);
     }
-    out.extend_from_slice(b"]}");
+    out.push(b']');
+    if let Some(about) = about {
+        out.push(b',');
+        out.extend_from_slice(about.as_bytes());
+    }
+    out.push(b'}');
     Bytes::from(out)
 }
 
@@ -166,7 +223,7 @@ fn document(cx: &Cx, function_arn: &str, lost: &GivenUp<'_>) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use tidemill_platform::{Timestamp, Trace};
+    use tidemill_platform::Trace;
 
     use super::*;
 
@@ -184,7 +241,32 @@ mod tests {
 
     #[test]
     fn a_batch_is_one_event() {
-        assert_eq!(batch(&records(2)), r#"{"Records":[{"n":0},{"n":1}]}"#);
+        assert_eq!(batch(&records(2), None), r#"{"Records":[{"n":0},{"n":1}]}"#);
+    }
+
+    #[test]
+    fn a_windows_batch_tells_of_it() {
+        let window = Window {
+            start: Timestamp::from_secs(60),
+            end: Timestamp::from_secs(120),
+            state: r#"{"sum":1}"#,
+            is_last: true,
+            is_early: false,
+        };
+        let event: Value =
+            serde_json::from_slice(&batch(&records(1), Some(&about("arn", "shard", &window)))).unwrap();
+        let expected = json!({
+            "Records": [{"n": 0}],
+            "state": {"sum": 1},
+            "window": {"start": "1970-01-01T00:01:00Z", "end": "1970-01-01T00:02:00Z"},
+            "shardId": "shard",
+            "eventSourceARN": "arn",
+            "isFinalInvokeForWindow": true,
+            "isWindowTerminatedEarly": false,
+        });
+        assert_eq!(event, expected);
+        assert_eq!(state(br#"{"state":{"sum":2}}"#), r#"{"sum":2}"#);
+        assert_eq!((state(b"null"), state(br#"{"state":3}"#)), ("{}".into(), "{}".into()));
     }
 
     #[test]

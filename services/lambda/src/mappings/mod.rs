@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use settings::is_queue;
 use tidemill_delivery::stream::{Start, StreamMapping};
 use tidemill_platform::{Cx, Fault, Platform, page::page};
-use tidemill_store::{Batch, Damaged, Partition, Table};
+use tidemill_store::{Batch, Damaged, Partition, Table, Ticket};
 
 use crate::{
     Lambda,
@@ -56,6 +56,11 @@ pub struct MappingRow {
     /// Queues: functions at the same time.
     #[serde(default)]
     pub max_concurrency: Option<i32>,
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    /// Streams: the length of tumbling windows in seconds, 0 for none.
+    #[serde(default)]
+    pub tumbling_s: i32,
 }
 
 impl MappingRow {
@@ -76,21 +81,24 @@ pub fn load(platform: &Platform) -> Result<BTreeMap<String, MappingRow>, Damaged
 pub fn start(lambda: &Arc<Lambda>) {
     let rows: Vec<MappingRow> = lambda.mappings.lock().values().cloned().collect();
     for row in rows.iter().filter(|row| row.enabled) {
-        run(lambda, row);
+        drop(run(lambda, row));
     }
 }
 
-/// Begins to read, or begins anew with changed settings.
-fn run(lambda: &Lambda, row: &MappingRow) {
+/// Begins to read, or begins anew with changed settings. What it gives is awaited before that is acknowledged.
+fn run(lambda: &Lambda, row: &MappingRow) -> Option<Ticket> {
     if row.is_queue() {
         if let Err(fault) = lambda.readers.run(lambda, row) {
             tracing::error!(%fault, mapping = row.uuid, "a mapping cannot be read");
         }
-        return;
+        return None;
     }
     let consumer = match consumer::FunctionConsumer::new(lambda, row) {
         Ok(consumer) => Arc::new(consumer),
-        Err(fault) => return tracing::error!(%fault, mapping = row.uuid, "a mapping cannot be read"),
+        Err(fault) => {
+            tracing::error!(%fault, mapping = row.uuid, "a mapping cannot be read");
+            return None;
+        }
     };
     let positive = |n: i32| u32::try_from(n).ok();
     lambda.streams.run(StreamMapping {
@@ -105,7 +113,7 @@ fn run(lambda: &Lambda, row: &MappingRow) {
         max_age_s: positive(row.max_age_s).map(i64::from),
         bisect: row.bisect,
         consumer,
-    });
+    })
 }
 
 fn stop(lambda: &Lambda, row: &MappingRow) {
@@ -123,7 +131,7 @@ pub async fn create_event_source_mapping(
 
 /// Makes a checked mapping; two mappings of the same source and function are refused.
 pub async fn create(lambda: &Lambda, row: MappingRow) -> Result<EventSourceMappingConfiguration, Fault> {
-    let ticket = {
+    let (ticket, begins) = {
         let mut mappings = lambda.mappings.lock();
         let twin = mappings
             .values()
@@ -141,12 +149,13 @@ pub async fn create(lambda: &Lambda, row: MappingRow) -> Result<EventSourceMappi
         batch.put(&MAPPINGS, &row.uuid, &row);
         let ticket = lambda.platform.submit(batch)?;
         mappings.insert(row.uuid.clone(), row.clone());
-        if row.enabled {
-            run(lambda, &row);
-        }
-        ticket
+        let begins = if row.enabled { run(lambda, &row) } else { None };
+        (ticket, begins)
     };
     ticket.await;
+    if let Some(begins) = begins {
+        begins.await;
+    }
     Ok(wire(&row, if row.enabled { "Creating" } else { "Disabled" }))
 }
 
@@ -213,9 +222,9 @@ pub async fn replace(lambda: &Lambda, row: MappingRow) -> Result<EventSourceMapp
         let ticket = lambda.platform.submit(batch)?;
         *there = row.clone();
         if row.enabled {
-            run(lambda, &row)
+            drop(run(lambda, &row));
         } else {
-            stop(lambda, &row)
+            stop(lambda, &row);
         }
         ticket
     };
@@ -248,6 +257,32 @@ pub async fn delete(lambda: &Lambda, uuid: &str) -> Result<MappingRow, Fault> {
     };
     ticket.await;
     Ok(row)
+}
+
+pub fn tags(lambda: &Lambda, uuid: &str) -> Result<BTreeMap<String, String>, Fault> {
+    let mappings = lambda.mappings.lock();
+    mappings.get(uuid).map(|row| row.tags.clone()).ok_or_else(none)
+}
+
+/// Changes a mapping's tags; it reads on as it did.
+pub async fn change_tags(
+    lambda: &Lambda,
+    uuid: &str,
+    change: impl FnOnce(&mut BTreeMap<String, String>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let ticket = {
+        let mut mappings = lambda.mappings.lock();
+        let there = mappings.get_mut(uuid).ok_or_else(none)?;
+        let mut row = there.clone();
+        change(&mut row.tags)?;
+        let mut batch = Batch::new(Partition::of(uuid));
+        batch.put(&MAPPINGS, &row.uuid, &row);
+        let ticket = lambda.platform.submit(batch)?;
+        *there = row;
+        ticket
+    };
+    ticket.await;
+    Ok(())
 }
 
 fn state(row: &MappingRow) -> &'static str {

@@ -11,12 +11,18 @@ use crate::{
     },
     mappings::{MappingRow, filters::Filters},
     names::Named,
+    tags,
 };
 
 /// Batches of queues and streams (Lambda's defaults), and the most that FIFO queues give.
 const QUEUE_BATCH: i32 = 10;
 const STREAM_BATCH: i32 = 100;
 const FIFO_BATCH: i32 = 10;
+
+/// Streams of tables know no times to begin at.
+fn is_table(source_arn: &str) -> bool {
+    source_arn.split(':').nth(2) == Some("dynamodb")
+}
 
 pub fn is_queue(source_arn: &str) -> bool {
     source_arn.split(':').nth(2) == Some("sqs")
@@ -32,15 +38,12 @@ pub fn fresh(lambda: &Lambda, cx: &Cx, input: CreateEventSourceMappingRequest) -
         ),
         ("Queues (Amazon MQ)", input.queues.is_some()),
         ("DocumentDBEventSourceConfig", input.document_db_event_source_config.is_some()),
-        ("TumblingWindowInSeconds", input.tumbling_window_in_seconds.is_some_and(|s| s > 0)),
         ("KMSKeyArn", input.kms_key_arn.is_some()),
         ("ProvisionedPollerConfig", input.provisioned_poller_config.is_some()),
-        ("Tags of mappings", input.tags.as_ref().is_some_and(|tags| !tags.is_empty())),
         (
             "DestinationConfig.OnSuccess of mappings",
             input.destination_config.as_ref().is_some_and(|d| d.on_success.is_some()),
         ),
-        ("StartingPosition AT_TIMESTAMP", input.starting_position == Some(EventSourcePosition::AtTimestamp)),
     ])?;
     let named = Named::read(cx, &input.function_name, None)?;
     let source_arn = input.event_source_arn.ok_or_else(|| invalid("Event source ARN is required."))?;
@@ -52,6 +55,12 @@ pub fn fresh(lambda: &Lambda, cx: &Cx, input: CreateEventSourceMappingRequest) -
     let start = match input.starting_position {
         None if queue => String::new(),
         Some(_) if queue => return Err(only_streams("StartingPosition")),
+        Some(EventSourcePosition::AtTimestamp) if is_table(&source_arn) => {
+            return Err(invalid(&format!("Unsupported starting position for arn type: {source_arn}")).into());
+        }
+        Some(EventSourcePosition::AtTimestamp) => {
+            return Err(Fault::not_implemented("event source mappings with StartingPosition AT_TIMESTAMP"));
+        }
         Some(start) => start.to_string(),
         None => return Err(invalid("1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: Member must not be null.").into()),
     };
@@ -62,6 +71,7 @@ pub fn fresh(lambda: &Lambda, cx: &Cx, input: CreateEventSourceMappingRequest) -
             ("MaximumRecordAgeInSeconds", input.maximum_record_age_in_seconds.is_some()),
             ("BisectBatchOnFunctionError", input.bisect_batch_on_function_error.is_some()),
             ("DestinationConfig", input.destination_config.is_some()),
+            ("TumblingWindowInSeconds", input.tumbling_window_in_seconds.is_some_and(|s| s > 0)),
         ])?;
     }
     let row = MappingRow {
@@ -85,7 +95,10 @@ pub fn fresh(lambda: &Lambda, cx: &Cx, input: CreateEventSourceMappingRequest) -
         filters: patterns(input.filter_criteria),
         modified_at: cx.now().millis(),
         max_concurrency: input.scaling_config.and_then(|scaling| scaling.maximum_concurrency),
+        tags: input.tags.unwrap_or_default(),
+        tumbling_s: input.tumbling_window_in_seconds.unwrap_or(0),
     };
+    tags::check(&row.tags)?;
     check(lambda, cx, &row)?;
     Ok(row)
 }
@@ -97,7 +110,6 @@ pub fn changed(
     input: UpdateEventSourceMappingRequest,
 ) -> Result<MappingRow, Fault> {
     refuse(&[
-        ("TumblingWindowInSeconds", input.tumbling_window_in_seconds.is_some_and(|s| s > 0)),
         ("KMSKeyArn", input.kms_key_arn.is_some()),
         ("ProvisionedPollerConfig", input.provisioned_poller_config.is_some()),
         (
@@ -112,6 +124,7 @@ pub fn changed(
             ("MaximumRecordAgeInSeconds", input.maximum_record_age_in_seconds.is_some()),
             ("BisectBatchOnFunctionError", input.bisect_batch_on_function_error.is_some()),
             ("DestinationConfig", input.destination_config.is_some()),
+            ("TumblingWindowInSeconds", input.tumbling_window_in_seconds.is_some_and(|s| s > 0)),
         ])?;
     }
     let function_arn = match input.function_name {
@@ -141,6 +154,7 @@ pub fn changed(
             there.filters.clone()
         },
         modified_at: cx.now().millis(),
+        tumbling_s: input.tumbling_window_in_seconds.unwrap_or(there.tumbling_s),
         // An empty scaling configuration takes the limit away.
         max_concurrency: input
             .scaling_config
@@ -277,7 +291,7 @@ fn wire_stream(row: &MappingRow, common: EventSourceMappingConfiguration) -> Eve
         maximum_record_age_in_seconds: Some(row.max_age_s),
         bisect_batch_on_function_error: Some(row.bisect),
         maximum_retry_attempts: Some(row.retries),
-        tumbling_window_in_seconds: Some(0),
+        tumbling_window_in_seconds: Some(row.tumbling_s),
         ..common
     }
 }

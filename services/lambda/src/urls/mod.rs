@@ -1,7 +1,7 @@
 //! Function URLs: an HTTP address of a function or alias. Here is the API; `serve` answers what comes in over the address,
 //! with `event` (the request as the function sees it), `answer` (the function's answer as HTTP) and `cors`.
 //!
-//! Response streaming is not built yet and refused. Under `--auth dev` an address of type `NONE` is open to all; where signatures are enforced it is to those whom the
+//! `streamed` answers while the function still writes (`RESPONSE_STREAM`). Under `--auth dev` an address of type `NONE` is open to all; where signatures are enforced it is to those whom the
 //! function's policy lets in, as on AWS.
 
 mod answer;
@@ -9,6 +9,7 @@ mod cors;
 mod event;
 pub mod resources;
 mod serve;
+mod streamed;
 
 use serde::{Deserialize, Serialize};
 use tidemill_api::Unit;
@@ -40,6 +41,9 @@ pub struct UrlRow {
     /// Callers must sign (`AWS_IAM`).
     pub signed: bool,
     pub cors: Option<CorsRow>,
+    /// Answers go out while they come (`RESPONSE_STREAM`).
+    #[serde(default)]
+    pub streams: bool,
     /// Milliseconds since 1970.
     pub created_at: i64,
     pub modified_at: i64,
@@ -50,13 +54,13 @@ pub async fn create_function_url_config(
     cx: &Cx,
     input: CreateFunctionUrlConfigRequest,
 ) -> Result<CreateFunctionUrlConfigResponse, Fault> {
-    refuse_streaming(input.invoke_mode.as_ref())?;
     let named = Named::read(cx, &input.function_name, input.qualifier.as_deref())?;
     let now = cx.now().millis();
     let row = UrlRow {
         id: new_id(cx),
         signed: input.auth_type == FunctionUrlAuthType::AwsIam,
         cors: input.cors.map(CorsRow::from),
+        streams: input.invoke_mode == Some(InvokeMode::ResponseStream),
         created_at: now,
         modified_at: now,
     };
@@ -85,15 +89,6 @@ pub async fn create_function_url_config(
         creation_time: wire.creation_time,
         invoke_mode: wire.invoke_mode,
     })
-}
-
-fn refuse_streaming(mode: Option<&InvokeMode>) -> Result<(), Fault> {
-    match mode {
-        Some(InvokeMode::ResponseStream) => {
-            Err(Fault::not_implemented("function URLs with InvokeMode RESPONSE_STREAM"))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// An address leads to the function or to an alias of it.
@@ -130,7 +125,6 @@ pub async fn update_function_url_config(
     cx: &Cx,
     input: UpdateFunctionUrlConfigRequest,
 ) -> Result<UpdateFunctionUrlConfigResponse, Fault> {
-    refuse_streaming(input.invoke_mode.as_ref())?;
     let named = Named::read(cx, &input.function_name, input.qualifier.as_deref())?;
     lambda.by_arn(&named.arn).ok_or_else(none)?;
     let row = lambda
@@ -141,6 +135,9 @@ pub async fn update_function_url_config(
             }
             if let Some(cors) = input.cors {
                 row.cors = CorsRow::unless_empty(cors);
+            }
+            if let Some(mode) = input.invoke_mode {
+                row.streams = mode == InvokeMode::ResponseStream;
             }
             row.modified_at = cx.now().millis();
             Ok(row.clone())
@@ -205,7 +202,7 @@ fn wire(cx: &Cx, arn: &str, row: &UrlRow) -> FunctionUrlConfig {
         last_modified_time: time(row.modified_at),
         cors: row.cors.clone().map(Into::into),
         auth_type: if row.signed { FunctionUrlAuthType::AwsIam } else { FunctionUrlAuthType::None },
-        invoke_mode: Some(InvokeMode::Buffered),
+        invoke_mode: Some(if row.streams { InvokeMode::ResponseStream } else { InvokeMode::Buffered }),
     }
 }
 

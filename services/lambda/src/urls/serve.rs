@@ -9,8 +9,8 @@ use parking_lot::RwLock;
 use serde_json::{Value, json};
 use tidemill_platform::{Cx, Fault, HttpBody, HttpService};
 
-use super::{UrlRow, answer, cors, event};
-use crate::{Lambda, names::Named, state::FunctionRow};
+use super::{UrlRow, answer, cors, event, streamed};
+use crate::{Lambda, names::Named, run::Call, state::FunctionRow};
 
 /// What a request may carry, in bytes.
 const MOST_BODY: usize = 6_291_456;
@@ -54,27 +54,27 @@ impl HttpService for Http {
         request: Request<HttpBody>,
     ) -> Pin<Box<dyn Future<Output = Response<HttpBody>> + Send>> {
         let lambda = self.0.clone();
-        Box::pin(async move { respond(&lambda, &cx, request).await.map(whole) })
+        Box::pin(async move { respond(&lambda, &cx, request).await })
     }
 }
 
-async fn respond(lambda: &Lambda, cx: &Cx, request: Request<HttpBody>) -> Response<Bytes> {
+async fn respond(lambda: &Lambda, cx: &Cx, request: Request<HttpBody>) -> Response<HttpBody> {
     let (head, body) = request.into_parts();
     let host = host(&head);
     let id = host.split('.').next().unwrap_or_default();
     let Some((function, alias, url)) = find(lambda, id) else {
-        return message(StatusCode::FORBIDDEN, "AccessDeniedException", FORBIDDEN);
+        return whole(message(StatusCode::FORBIDDEN, "AccessDeniedException", FORBIDDEN));
     };
     let cors = url.cors.as_ref();
     if let Some(cors) = cors.filter(|_| cors::is_preflight(&head.method, &head.headers)) {
         let mut response = Response::new(Bytes::new());
         cors.allow_preflight(&head.headers, response.headers_mut());
-        return response;
+        return whole(response);
     }
     let address = event::Address { id, domain: &host, signed: url.signed };
     let mut response = match admit(cx, &function, &alias, &url) {
-        Ok(()) => run(lambda, cx, &function, &alias, &head, body, &address).await,
-        Err(sentence) => message(StatusCode::FORBIDDEN, "AccessDeniedException", sentence),
+        Ok(()) => run(lambda, cx, (&function, &alias, &url), &head, body, &address).await,
+        Err(sentence) => whole(message(StatusCode::FORBIDDEN, "AccessDeniedException", sentence)),
     };
     if let Some(cors) = cors {
         cors.allow(&head.headers, response.headers_mut());
@@ -122,16 +122,15 @@ fn admit(cx: &Cx, function: &FunctionRow, alias: &str, url: &UrlRow) -> Result<(
 async fn run(
     lambda: &Lambda,
     cx: &Cx,
-    function: &FunctionRow,
-    alias: &str,
+    (function, alias, url): (&FunctionRow, &str, &UrlRow),
     head: &Parts,
     body: HttpBody,
     address: &event::Address<'_>,
-) -> Response<Bytes> {
+) -> Response<HttpBody> {
     let Some(body) = read(body).await else {
         let sentence =
             format!("Request must be smaller than {MOST_BODY} bytes for the InvokeFunction operation");
-        return message(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException", &sentence);
+        return whole(message(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException", &sentence));
     };
     let event = event::of(cx, head, &body, address);
     let cx = at_function(cx, function);
@@ -140,12 +139,18 @@ async fn run(
         name: function.name.clone(),
         qualifier: (!alias.is_empty()).then(|| alias.to_string()),
     };
-    let request_id = cx.request_id().to_string();
-    match lambda.run(&cx, &named, request_id, Bytes::from(event.to_string()), None).await {
+    let call = Call { payload: Bytes::from(event.to_string()), ..Call::new(cx.request_id()) };
+    if url.streams {
+        return match lambda.stream(&cx, &named, call).await {
+            Ok(streaming) => streamed::of(streaming).await,
+            Err(fault) => whole(failed(&fault)),
+        };
+    }
+    whole(match lambda.run(&cx, &named, call).await {
         Ok((_, ran)) if ran.function_error.is_none() => answer::of(&ran.payload).unwrap_or_else(bad_gateway),
         Ok(_) => bad_gateway(),
         Err(fault) => failed(&fault),
-    }
+    })
 }
 
 /// The function runs in its own account and region, whoever calls.
@@ -172,7 +177,7 @@ async fn read(mut body: HttpBody) -> Option<Bytes> {
 }
 
 /// The function failed, or what it answered is no HTTP answer.
-fn bad_gateway() -> Response<Bytes> {
+pub fn bad_gateway() -> Response<Bytes> {
     answer::with_type(StatusCode::BAD_GATEWAY, "application/json", "Internal Server Error")
 }
 
@@ -201,6 +206,6 @@ fn host(head: &Parts) -> String {
     named.split(':').next().unwrap_or_default().to_ascii_lowercase()
 }
 
-fn whole(body: Bytes) -> HttpBody {
-    Full::new(body).map_err(|never| match never {}).boxed()
+pub fn whole(response: Response<Bytes>) -> Response<HttpBody> {
+    response.map(|body| Full::new(body).map_err(|never| match never {}).boxed())
 }

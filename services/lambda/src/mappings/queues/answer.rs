@@ -46,7 +46,12 @@ mod tests {
 
     #[test]
     fn answers_are_read_as_lambda_documents() {
-        let item = |id: &str| Item { message_id: id.into(), receipt: id.into(), json: Vec::new() };
+        let item = |id: &str| Item {
+            message_id: id.into(),
+            receipt: id.into(),
+            json: Vec::new(),
+            trace: String::new(),
+        };
         let batch = Batch { items: vec![item("a"), item("b")], bytes: 0 };
         for (answer, expected) in [
             ("", "ab"),

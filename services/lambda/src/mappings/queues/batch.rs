@@ -22,6 +22,8 @@ pub struct Item {
     pub message_id: String,
     pub receipt: String,
     pub json: Vec<u8>,
+    /// The header of the trace in which it was sent.
+    pub trace: String,
 }
 
 #[derive(Default)]
@@ -165,5 +167,5 @@ fn item(source_arn: &str, message: QueueMessage) -> Item {
         record["md5OfMessageAttributes"] = digest.into();
     }
     let json = record.to_string().into_bytes();
-    Item { message_id: message.message_id, receipt: message.receipt_handle, json }
+    Item { message_id: message.message_id, receipt: message.receipt_handle, json, trace: message.trace }
 }

@@ -22,7 +22,7 @@ use tokio::{
 
 use self::batch::{Batch, Gather};
 use super::{MappingRow, filters::Filters};
-use crate::{Lambda, names::Named, run::ACCOUNT_CONCURRENCY};
+use crate::{Lambda, names::Named, places::ACCOUNT_CONCURRENCY, run::Call};
 
 /// Messages held by all mappings together, in KiB.
 const HELD_KIB: usize = 256 << 10;
@@ -103,11 +103,20 @@ impl Reader {
         }
     }
 
-    /// A batch has a context of its own; `None` when the platform stops.
+    /// The context of a batch that is yet to come; `None` when the platform stops.
     fn cx(&self) -> Option<Cx> {
         let platform = self.lambda.upgrade()?.platform.clone();
         let trace = Trace::begin(platform.clock.now(), &platform.random);
         Some(Cx::internal(platform, &self.row.account, &self.row.region, trace))
+    }
+
+    /// The context of a batch: it goes on in the trace of its first message.
+    fn cx_of(&self, cx: Cx, batch: &Batch) -> Cx {
+        let trace = batch.items.first().and_then(|item| Trace::parse(&item.trace));
+        match trace {
+            Some(trace) => Cx::internal(cx.platform().clone(), &self.row.account, &self.row.region, trace),
+            None => cx,
+        }
     }
 
     /// Runs the function with a batch and deletes what is done with.
@@ -122,6 +131,7 @@ impl Reader {
         if batch.items.is_empty() {
             return;
         }
+        let cx = self.cx_of(cx, &batch);
         let done = self.invoke(&cx, &batch).await;
         self.delete(&cx, done).await;
     }
@@ -133,8 +143,8 @@ impl Reader {
         loop {
             let Some(lambda) = self.lambda.upgrade() else { return Vec::new() };
             let Ok(named) = Named::read(cx, &self.row.function_arn, None) else { return Vec::new() };
-            let request_id = cx.random().uuid();
-            match lambda.run(cx, &named, request_id, batch.event(), None).await {
+            let call = Call { payload: batch.event(), ..Call::new(cx.random().uuid()) };
+            match lambda.run(cx, &named, call).await {
                 Ok((_, ran)) if ran.function_error.is_some() => return Vec::new(),
                 Ok((_, ran)) if self.row.reports_failures => return answer::done(&ran.payload, batch),
                 Ok(_) => return batch.receipts(),
