@@ -97,19 +97,38 @@ pub struct Up {
     pub app: PathBuf,
 
     /// Run the application's demonstration, show what happened, and exit.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     pub demo: bool,
 
-    /// The stack's name; the folder's by default.
-    #[arg(long)]
+    /// Take changes of code and template over as they are saved.
+    #[arg(short, long)]
+    pub watch: bool,
+
+    #[command(flatten)]
+    pub stack: StackOptions,
+
+    #[command(flatten)]
+    pub serve: Serve,
+}
+
+/// How an application becomes a stack. What is not said here is taken from `samconfig.toml` beside the template.
+#[derive(Debug, Clone, Default, Args)]
+pub struct StackOptions {
+    /// The stack's name; samconfig.toml's or the folder's by default.
+    #[arg(long = "stack-name", visible_alias = "stack", value_name = "NAME")]
     pub stack: Option<String>,
 
     /// A value for a parameter of the template.
     #[arg(short, long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
     pub parameters: Vec<(String, String)>,
 
-    #[command(flatten)]
-    pub serve: Serve,
+    /// Values for parameters as `sam deploy` takes them; to be written after the folder.
+    #[arg(long, value_name = "NAME=VALUE", num_args = 1..)]
+    pub parameter_overrides: Vec<String>,
+
+    /// The environment of samconfig.toml; `default` if it has one.
+    #[arg(long, value_name = "NAME")]
+    pub config_env: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -118,13 +137,8 @@ pub struct Deploy {
     #[arg(default_value = ".")]
     pub app: PathBuf,
 
-    /// The stack's name; the folder's by default.
-    #[arg(long)]
-    pub stack: Option<String>,
-
-    /// A value for a parameter of the template.
-    #[arg(short, long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
-    pub parameters: Vec<(String, String)>,
+    #[command(flatten)]
+    pub stack: StackOptions,
 }
 
 #[derive(Debug, Args)]
@@ -133,9 +147,13 @@ pub struct Delete {
     #[arg(default_value = ".")]
     pub app: PathBuf,
 
-    /// The stack's name, instead of the folder's.
-    #[arg(long)]
+    /// The stack's name; samconfig.toml's or the folder's by default.
+    #[arg(long = "stack-name", visible_alias = "stack", value_name = "NAME")]
     pub stack: Option<String>,
+
+    /// The environment of samconfig.toml; `default` if it has one.
+    #[arg(long, value_name = "NAME")]
+    pub config_env: Option<String>,
 }
 
 fn parameter(text: &str) -> Result<(String, String), String> {
@@ -159,6 +177,18 @@ pub struct Invoke {
     /// The event: JSON text, or `@file`.
     #[arg(default_value = "{}")]
     pub event: String,
+
+    /// Run the function's code in a debugger on this machine, outside of its sandbox, and wait for an editor to attach.
+    #[arg(long)]
+    pub debug: bool,
+
+    /// The port on loopback where the debugger listens: 5678 for Python, 9229 for Node.js.
+    #[arg(long, value_name = "PORT", requires = "debug")]
+    pub debug_port: Option<u16>,
+
+    /// The application whose files are debugged; without one of that function, its deployed code is.
+    #[arg(long, value_name = "FOLDER", default_value = ".", requires = "debug")]
+    pub app: PathBuf,
 }
 
 #[derive(Debug, Args)]

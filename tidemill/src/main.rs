@@ -5,6 +5,7 @@ mod app;
 mod cli;
 mod client;
 mod commands;
+mod credentials;
 mod internal;
 mod output;
 mod serve;

@@ -16,6 +16,17 @@ pub struct Artifact {
     pub handler: Option<String>,
     /// `Metadata.BuildMethod`.
     pub build_method: Option<String>,
+    /// `Metadata.BuildProperties` and the other settings of its builder.
+    pub metadata: Value,
+    /// A function that publishes its versions, so that new code alone is not live.
+    pub is_published: bool,
+}
+
+impl Artifact {
+    /// Whether it is a function's code, not a layer's content.
+    pub fn is_function(&self) -> bool {
+        matches!(self.property, "CodeUri" | "Code")
+    }
 }
 
 /// (resource type, property that holds a path)
@@ -53,14 +64,21 @@ pub fn local_artifacts(template: &Value) -> Vec<Artifact> {
         if path.starts_with("s3://") || path.starts_with("https://") {
             continue;
         }
-        let build_method = resource.get("Metadata").and_then(|metadata| metadata.get("BuildMethod"));
+        if inherited("PackageType").is_some_and(|kind| kind == "Image") {
+            continue;
+        }
+        let metadata = resource.get("Metadata").cloned().unwrap_or_default();
+        let is_published = is_serverless
+            && (properties.get("AutoPublishAlias").is_some() || global("AutoPublishAlias").is_some());
         found.push(Artifact {
             resource: name.clone(),
             property,
             path,
             runtime: inherited("Runtime"),
             handler: inherited("Handler"),
-            build_method: build_method.and_then(Value::as_str).map(String::from),
+            build_method: metadata.get("BuildMethod").and_then(Value::as_str).map(String::from),
+            metadata,
+            is_published,
         });
     }
     found

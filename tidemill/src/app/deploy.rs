@@ -2,23 +2,27 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+use base64::Engine;
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
 use tidemill_sam_transform::{Artifact, local_artifacts, replace};
 use tidemill_sandbox::runtimes;
 
-use super::{App, build};
+use super::{App, Settings, build};
 use crate::{client::Client, output, wiring};
 
 /// Where deployed code and templates are kept in S3.
 const BUCKET: &str = "tidemill-artifacts";
 /// What a template in a request may have; larger ones go through S3.
 const MOST_INLINE: usize = 51_200;
+/// An archive in a request; larger ones go through S3. The request holds it as base64.
+const MOST_DIRECT: usize = 8 << 20;
 /// How often the stack is asked how far it is. The platform itself polls nothing; this is outside of it.
 const ASK_EVERY: Duration = Duration::from_millis(15);
 
@@ -26,8 +30,7 @@ const ASK_EVERY: Duration = Duration::from_millis(15);
 pub struct Deployment<'a> {
     pub client: &'a Client,
     pub app: &'a App,
-    pub stack: &'a str,
-    pub parameters: &'a [(String, String)],
+    pub settings: &'a Settings,
     /// Nothing is printed but errors.
     pub quiet: bool,
 }
@@ -40,25 +43,63 @@ pub struct Deployed {
     pub outputs: BTreeMap<String, (String, String)>,
     /// Logical id → (type, physical id).
     pub resources: BTreeMap<String, (String, String)>,
+    /// Logical id → digest of the archive with its code.
+    pub digests: BTreeMap<String, String>,
+}
+
+/// Whether new code is live as soon as the function has it: no version has to be published, no layer attached.
+pub fn is_reloadable(artifact: &Artifact) -> bool {
+    artifact.is_function() && !artifact.is_published
+}
+
+/// Builds and packs on a thread of its own: tools take their time.
+async fn pack(folder: &Path, artifact: &Artifact, quiet: bool) -> Result<build::Packed> {
+    let (folder, artifact) = (folder.to_path_buf(), artifact.clone());
+    let packing = move || {
+        let say = |line: &str| {
+            if !quiet {
+                println!("{}", output::dim(line));
+            }
+        };
+        build::pack(&folder, &artifact, &say)
+    };
+    tokio::task::spawn_blocking(packing).await?
 }
 
 impl Deployment<'_> {
     pub async fn run(&self) -> Result<Deployed> {
         let began = Instant::now();
+        if !self.settings.unknown.is_empty() {
+            self.say(&output::dim(&format!(
+                "samconfig.toml: {} is not used here",
+                self.settings.unknown.join(", ")
+            )));
+        }
         let artifacts = local_artifacts(&self.app.template);
         self.prepare_runtimes(&artifacts)?;
         let mut template = self.app.template.clone();
-        self.upload(&artifacts, &mut template).await?;
+        let digests = self.upload(&artifacts, &mut template).await?;
         let seen = self.event_ids().await?;
         let changed = self.submit(&template).await?;
         if changed {
             self.follow(seen).await?;
         }
-        let deployed = self.describe(changed).await?;
+        let mut deployed = self.describe(changed).await?;
+        deployed.changed |= self.settle(&artifacts, &digests, &deployed).await?;
+        let changed = deployed.changed;
+        deployed.digests = artifacts.into_iter().map(|one| one.resource).zip(digests).collect();
         let took = began.elapsed().as_secs_f64();
         let what = if changed { "is deployed" } else { "is as the template says; nothing to change" };
-        self.say(&format!("{} {what} {}", output::bold(self.stack), output::dim(&format!("({took:.2} s)"))));
+        self.say(&format!(
+            "{} {what} {}",
+            output::bold(self.stack()),
+            output::dim(&format!("({took:.2} s)"))
+        ));
         Ok(deployed)
+    }
+
+    fn stack(&self) -> &str {
+        &self.settings.stack
     }
 
     fn say(&self, line: &str) {
@@ -85,18 +126,67 @@ impl Deployment<'_> {
         Ok(())
     }
 
-    async fn upload(&self, artifacts: &[Artifact], template: &mut Value) -> Result<()> {
+    /// Builds and uploads all code; gives the archives' digests, resource by resource.
+    async fn upload(&self, artifacts: &[Artifact], template: &mut Value) -> Result<Vec<String>> {
+        let mut digests = Vec::new();
         for artifact in artifacts {
-            let packed = build::pack(&self.app.folder, artifact, &mut |line| self.say(&output::dim(line)))?;
-            let key = format!("{}/{}", self.stack, packed.digest);
+            let packed = pack(&self.app.folder, artifact, self.quiet).await?;
+            let key = self.key(&packed.digest);
             self.put(&key, Bytes::from(packed.bytes)).await?;
             replace(template, artifact, BUCKET, &key);
+            digests.push(packed.digest);
         }
-        Ok(())
+        Ok(digests)
+    }
+
+    fn key(&self, digest: &str) -> String {
+        format!("{}/{digest}", self.stack())
     }
 
     async fn put(&self, key: &str, body: Bytes) -> Result<()> {
         self.client.send(Method::PUT, &format!("/_tidemill/object/{BUCKET}/{key}"), body).await.map(drop)
+    }
+
+    /// Code that was reloaded since the last deployment is unknown to the stack: a function that has other code than
+    /// the template's gets it.
+    async fn settle(&self, artifacts: &[Artifact], digests: &[String], deployed: &Deployed) -> Result<bool> {
+        let mut settled = false;
+        for (artifact, digest) in artifacts.iter().zip(digests).filter(|(one, _)| is_reloadable(one)) {
+            let name = deployed.physical(&artifact.resource)?;
+            let found = self
+                .client
+                .call("lambda", "GetFunctionConfiguration", &json!({"FunctionName": name}))
+                .await?;
+            let wanted = base64::prelude::BASE64_STANDARD.encode(hex::decode(digest)?);
+            if found["CodeSha256"] != wanted.as_str() {
+                let input = json!({"FunctionName": name, "S3Bucket": BUCKET, "S3Key": self.key(digest)});
+                self.client.call("lambda", "UpdateFunctionCode", &input).await?;
+                settled = true;
+            }
+        }
+        Ok(settled)
+    }
+
+    /// Gives a function the code that lies on disk now, and says its digest; `None` when it has it already.
+    ///
+    /// # Errors
+    /// The code cannot be built, or the platform does not take it.
+    pub async fn reload(&self, artifact: &Artifact, deployed: &Deployed) -> Result<Option<String>> {
+        let packed = pack(&self.app.folder, artifact, self.quiet).await?;
+        if deployed.digests.get(&artifact.resource) == Some(&packed.digest) {
+            return Ok(None);
+        }
+        let mut input = json!({"FunctionName": deployed.physical(&artifact.resource)?});
+        if packed.bytes.len() <= MOST_DIRECT {
+            input["ZipFile"] = base64::prelude::BASE64_STANDARD.encode(&packed.bytes).into();
+        } else {
+            let key = self.key(&packed.digest);
+            self.put(&key, Bytes::from(packed.bytes)).await?;
+            input["S3Bucket"] = BUCKET.into();
+            input["S3Key"] = key.into();
+        }
+        self.client.call("lambda", "UpdateFunctionCode", &input).await?;
+        Ok(Some(packed.digest))
     }
 
     /// Creates or updates the stack; `false` when there is nothing to change.
@@ -115,28 +205,33 @@ impl Deployment<'_> {
             {
                 self.say(&output::dim(&format!(
                     "{} never came up ({status}); it is deleted and made again",
-                    self.stack
+                    self.stack()
                 )));
-                delete(self.client, self.stack).await?;
+                delete(self.client, self.stack()).await?;
                 false
             }
             Some(_) => true,
         };
         let parameters: Vec<Value> = self
+            .settings
             .parameters
             .iter()
             .map(|(name, value)| json!({"ParameterKey": name, "ParameterValue": value}))
             .collect();
         let mut input = json!({
-            "StackName": self.stack,
+            "StackName": self.stack(),
             "Parameters": parameters,
-            "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
+            "Capabilities": self.capabilities(),
         });
+        if !self.settings.tags.is_empty() {
+            let tags = self.settings.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value}));
+            input["Tags"] = tags.collect();
+        }
         let body = template.to_string();
         if body.len() <= MOST_INLINE {
             input["TemplateBody"] = body.into();
         } else {
-            let key = format!("{}/template.json", self.stack);
+            let key = format!("{}/template.json", self.stack());
             self.put(&key, Bytes::from(body)).await?;
             input["TemplateURL"] = format!("s3://{BUCKET}/{key}").into();
         }
@@ -148,8 +243,16 @@ impl Deployment<'_> {
         }
     }
 
+    /// What a deployment may do to IAM: what was written down, or else whatever the template does.
+    fn capabilities(&self) -> Vec<&str> {
+        match &self.settings.capabilities {
+            Some(named) => named.iter().map(String::as_str).collect(),
+            None => vec!["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
+        }
+    }
+
     async fn status(&self) -> Result<Option<String>> {
-        status(self.client, self.stack).await
+        status(self.client, self.stack()).await
     }
 
     async fn event_ids(&self) -> Result<BTreeSet<String>> {
@@ -163,7 +266,7 @@ impl Deployment<'_> {
     async fn events(&self) -> Result<Vec<Value>> {
         let answer = self
             .client
-            .call("cloudformation", "DescribeStackEvents", &json!({"StackName": self.stack}))
+            .call("cloudformation", "DescribeStackEvents", &json!({"StackName": self.stack()}))
             .await?;
         let mut events = answer["StackEvents"].as_array().cloned().unwrap_or_default();
         events.reverse();
@@ -184,7 +287,7 @@ impl Deployment<'_> {
             match status.as_str() {
                 "CREATE_COMPLETE" | "UPDATE_COMPLETE" => return Ok(()),
                 status if status.ends_with("_IN_PROGRESS") => tokio::time::sleep(ASK_EVERY).await,
-                status => bail!("{} is {status}:\n{}", self.stack, reasons.join("\n")),
+                status => bail!("{} is {status}:\n{}", self.stack(), reasons.join("\n")),
             }
         }
     }
@@ -210,7 +313,7 @@ impl Deployment<'_> {
     }
 
     async fn describe(&self, changed: bool) -> Result<Deployed> {
-        let input = json!({"StackName": self.stack});
+        let input = json!({"StackName": self.stack()});
         let stacks = self.client.call("cloudformation", "DescribeStacks", &input).await?;
         let outputs = list(&stacks["Stacks"][0]["Outputs"])
             .iter()
@@ -219,7 +322,8 @@ impl Deployment<'_> {
         let resources = list(&answer["StackResources"]).iter().map(|one| {
             (text(one, "LogicalResourceId"), (text(one, "ResourceType"), text(one, "PhysicalResourceId")))
         });
-        Ok(Deployed { changed, outputs: outputs.collect(), resources: resources.collect() })
+        let digests = BTreeMap::new();
+        Ok(Deployed { changed, outputs: outputs.collect(), resources: resources.collect(), digests })
     }
 }
 
@@ -227,6 +331,11 @@ impl Deployed {
     /// Physical ids of the resources of a type.
     pub fn of_type<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a str> {
         self.resources.values().filter(move |(one, _)| one == kind).map(|(_, id)| id.as_str())
+    }
+
+    /// The names of all functions.
+    pub fn functions(&self) -> BTreeSet<String> {
+        self.of_type("AWS::Lambda::Function").map(String::from).collect()
     }
 
     /// The physical id of a resource of the template.

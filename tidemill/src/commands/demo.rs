@@ -121,7 +121,7 @@ impl<'a> Demo<'a> {
         let path = format!("/{}/{}", self.bucket, self.key);
         let began = Instant::now();
         let headers = [("x-amzn-trace-id", format!("Root={trace}"))];
-        let (status, answer) = self.client.raw(Method::PUT, &path, &headers, self.body.clone()).await?;
+        let (status, answer) = self.client.raw(Method::PUT, &path, "s3", &headers, self.body.clone()).await?;
         if !status.is_success() {
             bail!("the upload was refused ({status}): {}", String::from_utf8_lossy(&answer));
         }

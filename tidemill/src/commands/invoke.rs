@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use super::debug;
 use crate::{
     cli::{Invoke, Output},
     client::Client,
@@ -12,8 +13,11 @@ use crate::{
 pub async fn run(client: &Client, options: Invoke, output: Output) -> Result<()> {
     let event = match options.event.strip_prefix('@') {
         Some(file) => std::fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?,
-        None => options.event,
+        None => options.event.clone(),
     };
+    if options.debug {
+        return debug::run(client, options, &event, output).await;
+    }
     // Blobs travel as base64 in JSON.
     let input =
         json!({ "FunctionName": options.function, "LogType": "Tail", "Payload": base64(event.as_bytes()) });

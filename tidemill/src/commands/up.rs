@@ -1,17 +1,19 @@
 //! `tidemill up`: the platform, an application on it, and its logs; with `--demo` a run of what the application does.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
+use tokio::sync::watch;
 
-use super::{demo, deploy::print_outputs, logs};
+use super::{demo, deploy::print_outputs, logs, watch::Watching};
 use crate::{
-    app::{
-        App,
-        deploy::{Deployed, Deployment},
-    },
-    cli::{Output, Up},
+    app::{App, Settings, deploy::Deployment},
+    cli::{self, Output, Up},
     client::Client,
+    credentials,
     output::{bold, dim, green},
     serve,
 };
@@ -23,7 +25,7 @@ pub async fn run(mut options: Up, output: Output) -> Result<()> {
     let app = App::read(&options.app)?;
     let temporary = options.demo.then(|| demo::own_place(&mut options.serve)).transpose()?.flatten();
     let serving = serve::start(&options.serve).await?;
-    let done = on_it(&app, &options, serving.address, output).await;
+    let done = on_it(app, &options, serving.address, output).await;
     serving.stop().await;
     if let Some(folder) = temporary {
         let _ = std::fs::remove_dir_all(folder);
@@ -31,19 +33,17 @@ pub async fn run(mut options: Up, output: Output) -> Result<()> {
     done
 }
 
-async fn on_it(app: &App, options: &Up, address: std::net::SocketAddr, output: Output) -> Result<()> {
+async fn on_it(app: App, options: &Up, address: std::net::SocketAddr, output: Output) -> Result<()> {
     let endpoint = format!("http://{address}");
-    let client = Client::new(&endpoint);
+    let settings = Settings::read(&app, &options.stack)?;
+    let client = client(&endpoint, &options.serve, &settings)?;
     if !options.demo || output == Output::Text {
         println!("{} {endpoint}  {}", green("Ready."), dim(&format!("data in {}", options.serve.data)));
     }
-    let stack = options.stack.clone().unwrap_or_else(|| app.name.clone());
     let quiet = output == Output::Json;
-    let deployment =
-        Deployment { client: &client, app, stack: &stack, parameters: &options.parameters, quiet };
-    let deployed = deployment.run().await?;
+    let deployed = Deployment { client: &client, app: &app, settings: &settings, quiet }.run().await?;
     if options.demo {
-        return demo::run(&client, app, &deployed, output).await;
+        return demo::run(&client, &app, &deployed, output).await;
     }
     print_outputs(&deployed);
     println!(
@@ -52,26 +52,35 @@ async fn on_it(app: &App, options: &Up, address: std::net::SocketAddr, output: O
             "Use it with AWS_ENDPOINT_URL={endpoint} and any keys. Ctrl-C ends; what was acknowledged stays."
         ))
     );
+    let (functions, named) = watch::channel(deployed.functions());
+    let watching = Watching { client: &client, options, settings, app, deployed, output, functions };
     tokio::select! {
         () = serve::ended() => {}
-        followed = follow(&client, &deployed, output) => followed?,
+        followed = follow(&client, named, output) => followed?,
+        watched = watching.run(), if options.watch => watched?,
     }
     eprintln!("{}", dim("Finishing what runs."));
     Ok(())
 }
 
-/// Prints what the application's functions write, until it is dropped.
-async fn follow(client: &Client, deployed: &Deployed, output: Output) -> Result<()> {
+/// Talks to the platform of this process as the one whose keys are found, in the region the application is for.
+fn client(endpoint: &str, serve: &cli::Serve, settings: &Settings) -> Result<Client> {
+    let mut found = credentials::find()?;
+    let region = settings.region.clone().or(found.region.take()).unwrap_or_else(|| serve.region.clone());
+    Ok(Client::new(endpoint, found).in_region(Some(&region)))
+}
+
+/// Prints what the named functions write, until it is dropped.
+async fn follow(client: &Client, mut named: watch::Receiver<BTreeSet<String>>, output: Output) -> Result<()> {
     let now =
         client.get("/_tidemill/clock").await?["now_ms"].as_i64().context("the platform has no clock")?;
-    let mut followers: Vec<(String, logs::Follower)> = deployed
-        .of_type("AWS::Lambda::Function")
-        .map(|name| {
-            let group = format!("/aws/lambda/{name}");
-            (name.to_string(), logs::Follower { group, after: now, seen: Vec::new() })
-        })
-        .collect();
+    let mut followers: BTreeMap<String, logs::Follower> = BTreeMap::new();
     loop {
+        for name in named.borrow_and_update().iter() {
+            let group = format!("/aws/lambda/{name}");
+            let fresh = || logs::Follower { group, after: now, seen: Vec::new() };
+            followers.entry(name.clone()).or_insert_with(fresh);
+        }
         for (name, follower) in &mut followers {
             for line in follower.next(client).await? {
                 if output == Output::Text {
