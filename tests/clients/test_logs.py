@@ -90,3 +90,23 @@ def test_the_cli_reads(server, logs, name):
     logs.create_log_stream(logGroupName=name, logStreamName="one")
     logs.put_log_events(logGroupName=name, logStreamName="one", logEvents=[{"timestamp": int(time.time() * 1000), "message": "seen by the CLI"}])
     assert "seen by the CLI" in server.cli("logs", "filter-log-events", "--log-group-name", name)
+
+
+def test_patterns_ask_for_fields_and_columns(logs, name):
+    logs.create_log_group(logGroupName=name)
+    logs.create_log_stream(logGroupName=name, logStreamName="s")
+    now = int(time.time() * 1000)
+    lines = ['{"level":"ERROR","status":503,"who":{"id":1}}', '{"level":"INFO","status":200}', '127.0.0.1 - frank [10/Oct/2000] "GET /x" 404 1534', "plain ERROR"]
+    logs.put_log_events(logGroupName=name, logStreamName="s", logEvents=[{"timestamp": now + i, "message": line} for i, line in enumerate(lines)])
+    found = lambda pattern: [lines.index(event["message"]) for event in logs.filter_log_events(logGroupName=name, filterPattern=pattern)["events"]]
+    assert found('{ $.level = "ERROR" }') == [0]
+    assert found("{ $.status >= 200 && $.who NOT EXISTS }") == [1]
+    assert found("[ip, dash, user, ..., status = 4*, bytes > 1000]") == [2]
+    assert found("%ERR[A-Z]R$%") == [3]
+    with refused("InvalidParameterException", 400):
+        found("{ $.level == 1 }")
+
+
+def test_patterns_are_tried(logs):
+    tried = logs.test_metric_filter(filterPattern="[ip, ..., status, bytes]", logEventMessages=["one", "1.2.3.4 x 200 17"])
+    assert tried["matches"] == [{"eventNumber": 2, "eventMessage": "1.2.3.4 x 200 17", "extractedValues": {"$ip": "1.2.3.4", "$status": "200", "$bytes": "17"}}]

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, ops::ControlFlow};
 
+use tidemill_log_filter::Filter;
 use tidemill_platform::{Cx, Fault, page};
 use tidemill_store::Partition;
 
@@ -12,7 +13,7 @@ use crate::{
         GetLogEventsResponse, InvalidParameterException, OutputLogEvent, PutLogEventsRequest,
         PutLogEventsResponse, RejectedLogEventsInfo,
     },
-    filter::Filter,
+    filter,
     state::{EVENTS, Line, group_arn, no_group, no_stream},
 };
 
@@ -179,7 +180,7 @@ pub async fn filter_log_events(
         .into());
     }
     let arn = group_of(cx, input.log_group_name.as_deref(), input.log_group_identifier.as_deref())?;
-    let filter = Filter::parse(input.filter_pattern.as_deref().unwrap_or(""))?;
+    let filter = filter::parse(input.filter_pattern.as_deref())?;
     let (group_id, expired) = visible(logs, &arn, None)?;
     let streams =
         chosen_streams(logs, &arn, input.log_stream_names, input.log_stream_name_prefix.as_deref())?;

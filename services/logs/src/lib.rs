@@ -1,7 +1,7 @@
 //! CloudWatch Logs: groups, streams, events, filters and live tail.
 //!
 //! `state` keeps groups and streams in memory and all rows in the store; `events` reads them back; `tail` follows what
-//! is written; `filter` is the pattern language (words and phrases; JSON and space-delimited patterns are refused).
+//! is written; `filter` reads patterns (`engines/log-filter` is their language).
 //! `door` is how functions' output gets here from inside the platform.
 
 pub mod api;
@@ -40,6 +40,7 @@ pub fn service(platform: &Arc<Platform>) -> Result<Service, Damaged> {
         .on::<op::PutLogEvents>(events::put_log_events)
         .on::<op::GetLogEvents>(events::get_log_events)
         .on::<op::FilterLogEvents>(events::filter_log_events)
+        .on::<op::TestMetricFilter>(filter::test_metric_filter)
         .on::<op::StartLiveTail>(tail::start_live_tail)
         .on::<op::TagResource>(tags::tag_resource)
         .on::<op::UntagResource>(tags::untag_resource)

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::stream;
 use tidemill_api::EventStream;
+use tidemill_log_filter::Filter;
 use tidemill_platform::{Cx, Fault};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
@@ -14,7 +15,7 @@ use crate::{
         StartLiveTailRequest, StartLiveTailResponse, StartLiveTailResponseStream,
     },
     events::group_of,
-    filter::Filter,
+    filter,
     state::{Written, no_group},
 };
 
@@ -37,7 +38,7 @@ pub async fn start_live_tail(
     cx: &Cx,
     input: StartLiveTailRequest,
 ) -> Result<StartLiveTailResponse, Fault> {
-    let filter = Filter::parse(input.log_event_filter_pattern.as_deref().unwrap_or(""))?;
+    let filter = filter::parse(input.log_event_filter_pattern.as_deref())?;
     let groups = input
         .log_group_identifiers
         .iter()
