@@ -3,12 +3,13 @@
 //! `state` keeps tables and all rows, `schema` what a table looks like, `keys` its keys as bytes. `writing` decides and
 //! commits every change of an item, with its indexes and stream record in the same batch; `items`, `batches` and
 //! `transactions` are the operations on top, `reading` are Query and Scan. `stream_records` are what streams hold,
-//! `streams` their API and their door for mappings. Legacy parameters, PartiQL, TTL, backups and global tables are not
+//! `streams` their API and their door for mappings, `expiry` is time to live. Legacy parameters, PartiQL, backups and global tables are not
 //! built yet.
 
 pub mod api;
 mod batches;
 mod capacity;
+mod expiry;
 mod items;
 mod keys;
 mod reading;
@@ -40,7 +41,7 @@ pub fn services(
     delivery: &Delivery,
     sources: &Streams,
 ) -> Result<(Service, Service), Damaged> {
-    let db = Arc::new(DynamoDb::open(platform.clone(), delivery.clone())?);
+    let db = DynamoDb::open(platform.clone(), delivery.clone())?;
     sources.source("dynamodb", db.clone());
     platform.doors.provide(Arc::new(resources::Resources(db.clone())));
     Ok((table(db.clone()), streams_table(db)))
@@ -53,7 +54,8 @@ fn table(db: Arc<DynamoDb>) -> Service {
         .on::<op::ListTables>(tables::list_tables)
         .on::<op::UpdateTable>(tables::update_table)
         .on::<op::DeleteTable>(tables::delete_table)
-        .on::<op::DescribeTimeToLive>(tables::describe_time_to_live)
+        .on::<op::DescribeTimeToLive>(expiry::describe_time_to_live)
+        .on::<op::UpdateTimeToLive>(expiry::update_time_to_live)
         .on::<op::DescribeLimits>(tables::describe_limits)
         .on::<op::PutItem>(items::put_item)
         .on::<op::GetItem>(items::get_item)

@@ -13,8 +13,10 @@ use crate::{
     DynamoDb,
     api::{
         self, AttributeDefinition, BillingMode, CreateTableInput, GlobalSecondaryIndex, KeySchemaElement,
-        LocalSecondaryIndex, Projection, ProvisionedThroughput, StreamSpecification, Tag, UpdateTableInput,
+        LocalSecondaryIndex, Projection, ProvisionedThroughput, StreamSpecification, Tag,
+        TimeToLiveSpecification, UpdateTableInput, UpdateTimeToLiveInput,
     },
+    expiry::update_time_to_live,
     tables::{create_table, update_table},
 };
 
@@ -32,6 +34,7 @@ impl ResourceProvider for Resources {
                 text(wanted.properties, "TableName").unwrap_or_else(|| wanted.generated_name.to_string());
             let input = create_request(&name, wanted.properties, wanted.tags);
             create_table(&self.0, cx, input).await?;
+            self.set_time_to_live(cx, &name, &Value::Null, wanted.properties).await?;
             self.provided(cx, &name)
         }
         .boxed()
@@ -81,6 +84,7 @@ impl ResourceProvider for Resources {
                 ..UpdateTableInput::default()
             };
             update_table(&self.0, cx, input).await?;
+            self.set_time_to_live(cx, physical_id, old, wanted.properties).await?;
             Ok(Updated::InPlace(self.provided(cx, physical_id)?))
         }
         .boxed()
@@ -104,6 +108,22 @@ impl ResourceProvider for Resources {
 }
 
 impl Resources {
+    /// Ends the time to live that was and begins the one that is wanted, where they differ.
+    async fn set_time_to_live(&self, cx: &Cx, name: &str, old: &Value, new: &Value) -> Result<(), Fault> {
+        let (before, after) = (time_to_live(old), time_to_live(new));
+        if before == after {
+            return Ok(());
+        }
+        for (attribute_name, enabled) in
+            before.map(|name| (name, false)).into_iter().chain(after.map(|name| (name, true)))
+        {
+            let asked = TimeToLiveSpecification { enabled, attribute_name };
+            let input = UpdateTimeToLiveInput { table_name: name.into(), time_to_live_specification: asked };
+            update_time_to_live(&self.0, cx, input).await?;
+        }
+        Ok(())
+    }
+
     fn provided(&self, cx: &Cx, name: &str) -> Result<Provided, Fault> {
         let row = self.0.table(cx, name)?.row();
         let mut attributes: BTreeMap<String, Value> = [("Arn".to_string(), row.arn.clone().into())].into();
@@ -114,9 +134,14 @@ impl Resources {
     }
 }
 
+/// The attribute of an enabled time to live.
+fn time_to_live(properties: &Value) -> Option<String> {
+    let asked = properties.get("TimeToLiveSpecification")?;
+    boolean(asked, "Enabled").filter(|on| *on).and_then(|_| text(asked, "AttributeName"))
+}
+
 fn refuse(properties: &Value) -> Result<(), Fault> {
     let unknown = [
-        "TimeToLiveSpecification",
         "ImportSourceSpecification",
         "KinesisStreamSpecification",
         "ResourcePolicy",

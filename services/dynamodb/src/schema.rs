@@ -11,6 +11,7 @@ use crate::api::{
     KeySchemaElement, KeyType, LocalSecondaryIndexDescription, Projection, ProvisionedThroughputDescription,
     ScalarAttributeType, StreamSpecification, TableDescription, TableStatus,
 };
+use crate::expiry::TimeToLive;
 
 /// A table as it is kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,6 +33,8 @@ pub struct TableRow {
     pub stream: Option<StreamRow>,
     pub deletion_protected: bool,
     pub table_class: Option<String>,
+    #[serde(default)]
+    pub time_to_live: Option<TimeToLive>,
     #[serde(default)]
     pub tags: BTreeMap<String, String>,
 }

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     ops::ControlFlow,
-    sync::{Arc, atomic::AtomicI64},
+    sync::{Arc, Weak, atomic::AtomicI64},
 };
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use tidemill_store::{Batch, Damaged, Partition, Seq, Table};
 
 use crate::{
     api::ResourceNotFoundException,
+    expiry::{Expiry, MOMENTS},
     keys::{RowKey, space_end, space_from},
     schema::TableRow,
     stream_records::{StreamState, load_streams},
@@ -55,10 +56,11 @@ pub struct DynamoDb {
     pub streams: RwLock<HashMap<String, Arc<StreamState>>>,
     /// Taken before any table's lock.
     pub tokens: Mutex<Tokens>,
+    pub expiry: Expiry,
 }
 
 impl DynamoDb {
-    pub fn open(platform: Arc<Platform>, delivery: Delivery) -> Result<DynamoDb, Damaged> {
+    pub fn open(platform: Arc<Platform>, delivery: Delivery) -> Result<Arc<DynamoDb>, Damaged> {
         let mut tables = HashMap::new();
         for partition in Partition::ALL {
             for (arn, row) in platform.store.all(&TABLES, partition)? {
@@ -70,13 +72,21 @@ impl DynamoDb {
         }
         let streams = load_streams(&platform)?;
         let tokens = Mutex::new(Tokens::open(&platform.store)?);
-        Ok(DynamoDb {
-            platform,
-            delivery,
-            tables: RwLock::new(tables),
-            streams: RwLock::new(streams),
-            tokens,
-        })
+        let db = Arc::new_cyclic(|me: &Weak<DynamoDb>| {
+            let due = me.clone();
+            let expiry = Expiry::new(platform.clock.clone(), move |table| {
+                if let Some(db) = due.upgrade() {
+                    tokio::spawn(db.expire(table));
+                }
+            });
+            let (tables, streams) = (RwLock::new(tables), RwLock::new(streams));
+            DynamoDb { platform, delivery, tables, streams, tokens, expiry }
+        });
+        let tables: Vec<_> = db.tables.read().values().cloned().collect();
+        for table in tables {
+            db.wait_for_moments(&table)?;
+        }
+        Ok(db)
     }
 
     /// The table a request names, by name or ARN.
@@ -154,6 +164,14 @@ async fn sweep(platform: Arc<Platform>, partition: Partition, space: String) {
                 count += 1;
                 if count < SWEEP { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
+        let moments = (space.clone(), (0, Vec::new()))..(space.clone(), (u64::MAX, Vec::new()));
+        let scanned = scanned.and_then(|()| {
+            platform.store.scan(&MOMENTS, partition, moments, |key, _| {
+                batch.delete(&MOMENTS, &key);
+                count += 1;
+                if count < SWEEP { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })
+        });
         if count < SWEEP {
             batch.delete(&GARBAGE, &space);
         }

@@ -59,6 +59,9 @@ pub struct RecordRow {
     pub size: usize,
     /// The trace header of whoever wrote; empty when there is none.
     pub trace: String,
+    /// Whether the platform deleted the item because its time had come.
+    #[serde(default)]
+    pub expired: bool,
 }
 
 pub struct StreamState {
@@ -129,6 +132,7 @@ pub struct Change<'a> {
     pub key: &'a Item,
     pub old: Option<&'a Item>,
     pub new: Option<&'a Item>,
+    pub expired: bool,
 }
 
 impl DynamoDb {
@@ -168,6 +172,7 @@ impl DynamoDb {
             new: new.map(|item| encoding::encode(item).into()),
             old: old.map(|item| encoding::encode(item).into()),
             trace: trace.to_string(),
+            expired: change.expired,
         };
         let number = stream.next.fetch_add(1, Ordering::AcqRel);
         batch.put(&STREAM_RECORDS, &(stream.info.arn.clone(), number), &record);

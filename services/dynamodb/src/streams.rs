@@ -206,13 +206,19 @@ fn wire(stream: &StreamState, number: u64, record: &RecordRow) -> Result<streams
             size_bytes: Some(i64::try_from(record.size).unwrap_or(0)),
             stream_view_type: Some(StreamViewType::from(stream.info.view.as_str())),
         }),
-        user_identity: None,
+        user_identity: record.expired.then(|| streams_api::Identity {
+            principal_id: Some(EXPIRED_BY.into()),
+            r#type: Some("Service".into()),
+        }),
     })
 }
 
 fn decode(bytes: &[u8]) -> Result<Item, Fault> {
     encoding::decode(bytes).ok_or_else(|| Fault::internal("a stream record cannot be read back"))
 }
+
+/// Who deletes items whose time has come.
+const EXPIRED_BY: &str = "dynamodb.amazonaws.com";
 
 /// The record as functions get it.
 fn event(stream: &StreamState, number: u64, record: &RecordRow) -> Result<Bytes, Fault> {
@@ -229,7 +235,7 @@ fn event(stream: &StreamState, number: u64, record: &RecordRow) -> Result<Bytes,
     change["SequenceNumber"] = sequence(number).into();
     change["SizeBytes"] = record.size.into();
     change["StreamViewType"] = stream.info.view.clone().into();
-    let event = json!({
+    let mut event = json!({
         "eventID": record.event_id,
         "eventName": record.event,
         "eventVersion": "1.1",
@@ -238,6 +244,9 @@ fn event(stream: &StreamState, number: u64, record: &RecordRow) -> Result<Bytes,
         "dynamodb": change,
         "eventSourceARN": stream.info.arn,
     });
+    if record.expired {
+        event["userIdentity"] = json!({ "principalId": EXPIRED_BY, "type": "Service" });
+    }
     Ok(Bytes::from(event.to_string()))
 }
 

@@ -11,10 +11,9 @@ use crate::{
     DynamoDb,
     api::{
         BillingMode, CreateTableInput, CreateTableOutput, DeleteTableInput, DeleteTableOutput,
-        DescribeLimitsInput, DescribeLimitsOutput, DescribeTableInput, DescribeTableOutput,
-        DescribeTimeToLiveInput, DescribeTimeToLiveOutput, ListTablesInput, ListTablesOutput,
-        ProvisionedThroughput, ResourceInUseException, SSESpecification, StreamSpecification, TableStatus,
-        TimeToLiveDescription, TimeToLiveStatus, UpdateTableInput, UpdateTableOutput,
+        DescribeLimitsInput, DescribeLimitsOutput, DescribeTableInput, DescribeTableOutput, ListTablesInput,
+        ListTablesOutput, ProvisionedThroughput, ResourceInUseException, SSESpecification,
+        StreamSpecification, TableStatus, UpdateTableInput, UpdateTableOutput,
     },
     keys::{in_index, space_end, space_from},
     schema::{self, Index, StreamRow, TableRow},
@@ -50,6 +49,7 @@ pub async fn create_table(
         deletion_protected: input.deletion_protection_enabled.unwrap_or(false),
         table_class: input.table_class.map(|class| class.to_string()),
         tags: input.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect(),
+        time_to_live: None,
     };
     let mut indexes = Vec::new();
     for local in input.local_secondary_indexes.unwrap_or_default() {
@@ -224,8 +224,11 @@ impl DynamoDb {
             }
             let mut batch = Batch::new(table.partition);
             batch.delete(&TABLES, &row.arn);
-            let spaces: Vec<String> =
-                std::iter::once(&row.id).chain(row.indexes.iter().map(|index| &index.id)).cloned().collect();
+            let spaces: Vec<String> = std::iter::once(&row.id)
+                .chain(row.indexes.iter().map(|index| &index.id))
+                .chain(row.time_to_live.iter().map(|ttl| &ttl.space))
+                .cloned()
+                .collect();
             spaces.iter().for_each(|space| abandon(&mut batch, space));
             if let Some(stream) = &row.stream {
                 self.close_stream(cx, stream, &mut batch);
@@ -405,17 +408,6 @@ pub async fn delete_table(
 ) -> Result<DeleteTableOutput, Fault> {
     let row = db.delete(cx, &input.table_name).await?;
     Ok(DeleteTableOutput { table_description: Some(row.describe(TableStatus::Deleting, 0, 0)) })
-}
-
-pub async fn describe_time_to_live(
-    db: &DynamoDb,
-    cx: &Cx,
-    input: DescribeTimeToLiveInput,
-) -> Result<DescribeTimeToLiveOutput, Fault> {
-    db.table_itself(cx, &input.table_name)?;
-    let description =
-        TimeToLiveDescription { time_to_live_status: Some(TimeToLiveStatus::Disabled), attribute_name: None };
-    Ok(DescribeTimeToLiveOutput { time_to_live_description: Some(description) })
 }
 
 pub async fn describe_limits(

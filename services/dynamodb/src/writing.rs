@@ -25,6 +25,8 @@ pub enum Action {
     Put(Item),
     Update(Option<Update>),
     Delete,
+    /// As deleting, because the item's time has come.
+    Expire,
     /// Only the condition is checked (in transactions).
     Check,
 }
@@ -133,15 +135,17 @@ impl DynamoDb {
             ..Used::default()
         };
         self.index(&table, write, old.as_ref(), new.as_ref(), batch, &mut used);
-        let stream =
-            self.record(cx, &table, batch, &Change { key: &write.key, old: old.as_ref(), new: new.as_ref() });
+        self.keep_moment(cx, &table, write, (old.as_ref(), new.as_ref()), batch);
+        let expired = matches!(write.action, Action::Expire);
+        let change = Change { key: &write.key, old: old.as_ref(), new: new.as_ref(), expired };
+        let stream = self.record(cx, &table, batch, &change);
         Ok((Written { old, new, used }, stream))
     }
 
     fn changed(&self, table: &TableRow, write: &Write, old: Option<&Item>) -> Result<Option<Item>, Fault> {
         match &write.action {
             Action::Put(item) => Ok(Some(item.clone())),
-            Action::Delete => Ok(None),
+            Action::Delete | Action::Expire => Ok(None),
             Action::Check => Ok(old.cloned()),
             Action::Update(update) => {
                 let base = old.cloned().unwrap_or_else(|| write.key.clone());
