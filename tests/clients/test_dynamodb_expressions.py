@@ -136,12 +136,6 @@ def test_projections(tables):
             get(text)
 
 
-def test_the_ways_before_expressions_are_refused(tables):
-    with refused("NotImplemented", 501) as info:
-        tables.update_item(TableName="expressions", Key=KEY, AttributeUpdates={"n": {"Value": {"N": "1"}, "Action": "PUT"}})
-    assert "AttributeUpdates" in info.value.response["Error"]["Message"]
-
-
 def test_an_update_makes_what_is_not_there(tables):
     key = {"id": {"S": "fresh"}}
     made = tables.update_item(TableName="expressions", Key=key, UpdateExpression="SET n = :n", ExpressionAttributeValues={":n": {"N": "1"}}, ReturnValues="ALL_NEW")

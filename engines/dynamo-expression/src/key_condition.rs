@@ -40,7 +40,11 @@ impl KeyCondition {
         KeyCondition::of_parts(parts, hash_name, range_name)
     }
 
-    fn of_parts(
+    /// The same of conditions that were read already, one a key.
+    ///
+    /// # Errors
+    /// A key is named twice or without an equality, or another attribute is named.
+    pub fn of_parts(
         parts: Vec<Condition>,
         hash_name: &str,
         range_name: Option<&str>,

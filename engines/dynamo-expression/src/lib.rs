@@ -23,6 +23,7 @@ pub use condition::Condition;
 pub use error::Invalid;
 pub use key_condition::{KeyCondition, RangeCondition};
 pub use number::Number;
+pub use operand::Operand;
 pub use path::Path;
 pub use projection::Projection;
 pub use scope::Scope;

@@ -12,8 +12,9 @@ use crate::{
         WriteRequest,
     },
     capacity::{Used, read_units},
-    items::{check_item, projection, refuse_legacy, refuse_metrics},
+    items::{check_item, projection, refuse_metrics},
     keys::in_table,
+    legacy::{attributes_to_get, one_kind},
     writing::{Action, Write, invalid},
 };
 
@@ -99,9 +100,15 @@ pub async fn batch_get_item(
     let (mut responses, mut unprocessed, mut capacity) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
     let mut bytes = 0;
     for (name, wanted) in input.request_items {
-        refuse_legacy(&[("AttributesToGet", wanted.attributes_to_get.is_some())])?;
+        one_kind(
+            &[("AttributesToGet", wanted.attributes_to_get.is_some())],
+            &[("ProjectionExpression", wanted.projection_expression.is_some())],
+        )?;
         let scope = Scope::new(wanted.expression_attribute_names.as_ref(), None).map_err(invalid)?;
-        let projection = projection(wanted.projection_expression.as_deref(), &scope)?;
+        let projection = match projection(wanted.projection_expression.as_deref(), &scope)? {
+            None => attributes_to_get(wanted.attributes_to_get.clone())?,
+            projection => projection,
+        };
         scope.finish().map_err(invalid)?;
         let table = db.table(cx, &name)?;
         let row = table.row();

@@ -11,15 +11,19 @@ use crate::{
         UpdateItemOutput,
     },
     capacity::{Used, read_units},
+    legacy::{attributes_to_get, expected, one_kind, updates},
     schema::TableRow,
     writing::{Action, Write, invalid},
 };
 
 pub async fn put_item(db: &DynamoDb, cx: &Cx, input: PutItemInput) -> Result<PutItemOutput, Fault> {
-    refuse_legacy(&[
-        ("Expected", input.expected.is_some()),
-        ("ConditionalOperator", input.conditional_operator.is_some()),
-    ])?;
+    one_kind(
+        &[
+            ("Expected", input.expected.is_some()),
+            ("ConditionalOperator", input.conditional_operator.is_some()),
+        ],
+        &[("ConditionExpression", input.condition_expression.is_some())],
+    )?;
     refuse_metrics(input.return_item_collection_metrics.as_ref())?;
     if !matches!(input.return_values, None | Some(ReturnValue::None | ReturnValue::AllOld)) {
         return Err(Fault::validation("ReturnValues can only be ALL_OLD or NONE"));
@@ -33,7 +37,10 @@ pub async fn put_item(db: &DynamoDb, cx: &Cx, input: PutItemInput) -> Result<Put
             input.expression_attribute_values.is_some(),
         )?;
     }
-    let condition = condition(input.condition_expression.as_deref(), &scope)?;
+    let condition = match condition(input.condition_expression.as_deref(), &scope)? {
+        None => expected(input.expected.as_ref(), input.conditional_operator.as_ref())?,
+        condition => condition,
+    };
     scope.finish().map_err(invalid)?;
     let table = db.table(cx, &input.table_name)?;
     let row = table.row();
@@ -51,9 +58,15 @@ pub async fn put_item(db: &DynamoDb, cx: &Cx, input: PutItemInput) -> Result<Put
 }
 
 pub async fn get_item(db: &DynamoDb, cx: &Cx, input: GetItemInput) -> Result<GetItemOutput, Fault> {
-    refuse_legacy(&[("AttributesToGet", input.attributes_to_get.is_some())])?;
+    one_kind(
+        &[("AttributesToGet", input.attributes_to_get.is_some())],
+        &[("ProjectionExpression", input.projection_expression.is_some())],
+    )?;
     let scope = Scope::new(input.expression_attribute_names.as_ref(), None).map_err(invalid)?;
-    let projection = projection(input.projection_expression.as_deref(), &scope)?;
+    let projection = match projection(input.projection_expression.as_deref(), &scope)? {
+        None => attributes_to_get(input.attributes_to_get)?,
+        projection => projection,
+    };
     scope.finish().map_err(invalid)?;
     let table = db.table(cx, &input.table_name)?;
     let row = table.row();
@@ -70,11 +83,17 @@ pub async fn get_item(db: &DynamoDb, cx: &Cx, input: GetItemInput) -> Result<Get
 }
 
 pub async fn update_item(db: &DynamoDb, cx: &Cx, input: UpdateItemInput) -> Result<UpdateItemOutput, Fault> {
-    refuse_legacy(&[
-        ("AttributeUpdates", input.attribute_updates.is_some()),
-        ("Expected", input.expected.is_some()),
-        ("ConditionalOperator", input.conditional_operator.is_some()),
-    ])?;
+    one_kind(
+        &[
+            ("AttributeUpdates", input.attribute_updates.is_some()),
+            ("Expected", input.expected.is_some()),
+            ("ConditionalOperator", input.conditional_operator.is_some()),
+        ],
+        &[
+            ("UpdateExpression", input.update_expression.is_some()),
+            ("ConditionExpression", input.condition_expression.is_some()),
+        ],
+    )?;
     refuse_metrics(input.return_item_collection_metrics.as_ref())?;
     let scope =
         Scope::new(input.expression_attribute_names.as_ref(), input.expression_attribute_values.as_ref())
@@ -85,7 +104,14 @@ pub async fn update_item(db: &DynamoDb, cx: &Cx, input: UpdateItemInput) -> Resu
         .map(|text| Update::parse(text, &scope))
         .transpose()
         .map_err(invalid)?;
-    let condition = condition(input.condition_expression.as_deref(), &scope)?;
+    let update = match input.attribute_updates {
+        Some(list) => Some(updates(list)?),
+        None => update,
+    };
+    let condition = match condition(input.condition_expression.as_deref(), &scope)? {
+        None => expected(input.expected.as_ref(), input.conditional_operator.as_ref())?,
+        condition => condition,
+    };
     scope.finish().map_err(invalid)?;
     let table = db.table(cx, &input.table_name)?;
     let row = table.row();
@@ -118,10 +144,13 @@ pub async fn update_item(db: &DynamoDb, cx: &Cx, input: UpdateItemInput) -> Resu
 }
 
 pub async fn delete_item(db: &DynamoDb, cx: &Cx, input: DeleteItemInput) -> Result<DeleteItemOutput, Fault> {
-    refuse_legacy(&[
-        ("Expected", input.expected.is_some()),
-        ("ConditionalOperator", input.conditional_operator.is_some()),
-    ])?;
+    one_kind(
+        &[
+            ("Expected", input.expected.is_some()),
+            ("ConditionalOperator", input.conditional_operator.is_some()),
+        ],
+        &[("ConditionExpression", input.condition_expression.is_some())],
+    )?;
     refuse_metrics(input.return_item_collection_metrics.as_ref())?;
     if !matches!(input.return_values, None | Some(ReturnValue::None | ReturnValue::AllOld)) {
         return Err(Fault::validation("ReturnValues can only be ALL_OLD or NONE"));
@@ -135,7 +164,10 @@ pub async fn delete_item(db: &DynamoDb, cx: &Cx, input: DeleteItemInput) -> Resu
             input.expression_attribute_values.is_some(),
         )?;
     }
-    let condition = condition(input.condition_expression.as_deref(), &scope)?;
+    let condition = match condition(input.condition_expression.as_deref(), &scope)? {
+        None => expected(input.expected.as_ref(), input.conditional_operator.as_ref())?,
+        condition => condition,
+    };
     scope.finish().map_err(invalid)?;
     let table = db.table(cx, &input.table_name)?;
     let row = table.row();
@@ -168,16 +200,6 @@ pub fn check_item(table: &TableRow, item: &Item) -> Result<Item, Fault> {
     }
     crate::writing::check_size(item, false)?;
     Ok(key)
-}
-
-/// The parameters of before expressions.
-pub fn refuse_legacy(asked: &[(&str, bool)]) -> Result<(), Fault> {
-    match asked.iter().find(|(_, asked)| *asked) {
-        Some((name, _)) => {
-            Err(Fault::not_implemented(format!("DynamoDB's legacy parameter {name}; use expressions")))
-        }
-        None => Ok(()),
-    }
 }
 
 pub fn refuse_metrics(asked: Option<&ReturnItemCollectionMetrics>) -> Result<(), Fault> {

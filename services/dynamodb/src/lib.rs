@@ -3,8 +3,8 @@
 //! `state` keeps tables and all rows, `schema` what a table looks like, `keys` its keys as bytes. `writing` decides and
 //! commits every change of an item, with its indexes and stream record in the same batch; `items`, `batches` and
 //! `transactions` are the operations on top, `reading` are Query and Scan. `stream_records` are what streams hold,
-//! `streams` their API and their door for mappings, `expiry` is time to live. Legacy parameters, PartiQL, backups and global tables are not
-//! built yet.
+//! `streams` their API and their door for mappings, `expiry` is time to live, `legacy` are the parameters of before
+//! expressions. PartiQL, backups and global tables are not built yet.
 
 pub mod api;
 mod batches;
@@ -12,6 +12,7 @@ mod capacity;
 mod expiry;
 mod items;
 mod keys;
+mod legacy;
 mod reading;
 mod resources;
 mod schema;

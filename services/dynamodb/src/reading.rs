@@ -1,6 +1,9 @@
 //! Query and Scan, over tables and indexes, a page at a time.
 
-use std::ops::{Bound, ControlFlow};
+use std::{
+    collections::BTreeMap,
+    ops::{Bound, ControlFlow},
+};
 
 use tidemill_dynamo_expression::{
     AttributeValue, Condition, Item, KeyCondition, Projection, RangeCondition, Scope, encoding,
@@ -11,10 +14,11 @@ use tidemill_platform::{Cx, Fault};
 
 use crate::{
     DynamoDb,
-    api::{QueryInput, QueryOutput, ScanInput, ScanOutput, Select},
+    api::{self, QueryInput, QueryOutput, ScanInput, ScanOutput, Select},
     capacity::{Used, read_units},
-    items::{projection, refuse_legacy},
+    items::projection,
     keys::{RowKey, in_index, in_table, space_end, space_from, spread},
+    legacy::{self, attributes_to_get, one_kind},
     schema::{Index, Keys, TableRow},
     state::{ROWS, TableState},
     writing::invalid,
@@ -48,27 +52,38 @@ struct Reading<'a> {
 }
 
 pub async fn query(db: &DynamoDb, cx: &Cx, input: QueryInput) -> Result<QueryOutput, Fault> {
-    refuse_legacy(&[
-        ("KeyConditions", input.key_conditions.is_some()),
-        ("QueryFilter", input.query_filter.is_some()),
-        ("AttributesToGet", input.attributes_to_get.is_some()),
-        ("ConditionalOperator", input.conditional_operator.is_some()),
-    ])?;
+    one_kind(
+        &[
+            ("AttributesToGet", input.attributes_to_get.is_some()),
+            ("QueryFilter", input.query_filter.is_some()),
+            ("ConditionalOperator", input.conditional_operator.is_some()),
+            ("KeyConditions", input.key_conditions.is_some()),
+        ],
+        &[
+            ("ProjectionExpression", input.projection_expression.is_some()),
+            ("FilterExpression", input.filter_expression.is_some()),
+            ("KeyConditionExpression", input.key_condition_expression.is_some()),
+        ],
+    )?;
     let table = db.table(cx, &input.table_name)?;
     let row = table.row();
     let place = place(&row, input.index_name.as_deref())?;
     let scope =
         Scope::new(input.expression_attribute_names.as_ref(), input.expression_attribute_values.as_ref())
             .map_err(invalid)?;
-    let text = input.key_condition_expression.as_deref().ok_or_else(|| {
-        Fault::validation(
-            "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
-        )
-    })?;
-    let condition =
-        KeyCondition::parse(text, &scope, &place.keys.hash, place.keys.range.as_deref()).map_err(invalid)?;
-    let filter = filter(input.filter_expression.as_deref(), &scope, place.keys, true)?;
-    let projection = projection(input.projection_expression.as_deref(), &scope)?;
+    let (text, list) = (input.key_condition_expression.as_deref(), input.key_conditions.as_ref());
+    let condition = key_condition(text, list, &scope, place.keys)?;
+    let filter = match filter(input.filter_expression.as_deref(), &scope, place.keys, true)? {
+        None => {
+            let operator = input.conditional_operator.as_ref();
+            legacy::filter(input.query_filter.as_ref(), operator, Some(place.keys))?
+        }
+        filter => filter,
+    };
+    let projection = match projection(input.projection_expression.as_deref(), &scope)? {
+        None => attributes_to_get(input.attributes_to_get)?,
+        projection => projection,
+    };
     scope.finish().map_err(invalid)?;
     check_types(&row, place.keys, &condition)?;
     let consistent = consistent(input.consistent_read, place.index)?;
@@ -88,19 +103,31 @@ pub async fn query(db: &DynamoDb, cx: &Cx, input: QueryInput) -> Result<QueryOut
 }
 
 pub async fn scan(db: &DynamoDb, cx: &Cx, input: ScanInput) -> Result<ScanOutput, Fault> {
-    refuse_legacy(&[
-        ("ScanFilter", input.scan_filter.is_some()),
-        ("AttributesToGet", input.attributes_to_get.is_some()),
-        ("ConditionalOperator", input.conditional_operator.is_some()),
-    ])?;
+    one_kind(
+        &[
+            ("AttributesToGet", input.attributes_to_get.is_some()),
+            ("ScanFilter", input.scan_filter.is_some()),
+            ("ConditionalOperator", input.conditional_operator.is_some()),
+        ],
+        &[
+            ("ProjectionExpression", input.projection_expression.is_some()),
+            ("FilterExpression", input.filter_expression.is_some()),
+        ],
+    )?;
     let table = db.table(cx, &input.table_name)?;
     let row = table.row();
     let place = place(&row, input.index_name.as_deref())?;
     let scope =
         Scope::new(input.expression_attribute_names.as_ref(), input.expression_attribute_values.as_ref())
             .map_err(invalid)?;
-    let filter = filter(input.filter_expression.as_deref(), &scope, place.keys, false)?;
-    let projection = projection(input.projection_expression.as_deref(), &scope)?;
+    let filter = match filter(input.filter_expression.as_deref(), &scope, place.keys, false)? {
+        None => legacy::filter(input.scan_filter.as_ref(), input.conditional_operator.as_ref(), None)?,
+        filter => filter,
+    };
+    let projection = match projection(input.projection_expression.as_deref(), &scope)? {
+        None => attributes_to_get(input.attributes_to_get)?,
+        projection => projection,
+    };
     scope.finish().map_err(invalid)?;
     let consistent = consistent(input.consistent_read, place.index)?;
     let count_only = check_select(input.select.as_ref(), projection.is_some(), place.index)?;
@@ -130,6 +157,23 @@ fn place<'a>(row: &'a TableRow, index: Option<&str>) -> Result<Place<'a>, Fault>
     let index = found
         .ok_or_else(|| Fault::validation(format!("The table does not have the specified index: {name}")))?;
     Ok(Place { space: &index.id, keys: &index.keys, index: Some(index) })
+}
+
+fn key_condition(
+    text: Option<&str>,
+    list: Option<&BTreeMap<String, api::Condition>>,
+    scope: &Scope<'_>,
+    keys: &Keys,
+) -> Result<KeyCondition, Fault> {
+    match (text, list) {
+        (Some(text), _) => {
+            KeyCondition::parse(text, scope, &keys.hash, keys.range.as_deref()).map_err(invalid)
+        }
+        (None, Some(list)) => legacy::key_conditions(list, keys),
+        (None, None) => Err(Fault::validation(
+            "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.",
+        )),
+    }
 }
 
 fn filter(

@@ -3,11 +3,8 @@
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use crate::{
-    cli::Output,
-    client::Client,
-    output::{bold, dim, green, paint},
-};
+use super::hops::{at, lines, short, text};
+use crate::{cli::Output, client::Client, output::dim};
 
 pub async fn run(client: &Client, id: Option<&str>, output: Output) -> Result<()> {
     let path = id.map_or_else(|| "/_tidemill/journeys".to_string(), |id| format!("/_tidemill/journey/{id}"));
@@ -20,7 +17,8 @@ pub async fn run(client: &Client, id: Option<&str>, output: Output) -> Result<()
     match id {
         None if list.is_empty() => println!("No event has travelled yet."),
         None => list.iter().for_each(|first| {
-            println!("{}  {}  {}", dim(&clock(first)), text(first, "trace"), text(first, "detail"))
+            let what = format!("{}  {}", short(text(first, "source")), text(first, "detail"));
+            println!("{}  {}  {}", dim(&clock(first)), text(first, "trace"), what.trim_end())
         }),
         Some(id) if list.is_empty() => {
             bail!("nothing is known of {id}; `tidemill journey` lists the newest journeys")
@@ -32,64 +30,14 @@ pub async fn run(client: &Client, id: Option<&str>, output: Output) -> Result<()
 
 /// Prints the steps with the time since the first.
 pub fn print(steps: &[Value]) {
-    let begin = steps.first().map_or(0, |step| step["at"].as_i64().unwrap_or(0));
-    for step in steps {
-        let after = step["at"].as_i64().unwrap_or(0) - begin;
-        println!("{} {}", dim(&format!("{after:>6} ms")), line(step));
+    let begin = steps.iter().map(at).min().unwrap_or_default();
+    for line in lines(steps) {
+        let after = dim(&format!("{:>6} ms", line.at - begin));
+        println!("{after} {}{}", "  ".repeat(line.indent), line.text);
     }
-}
-
-fn line(step: &Value) -> String {
-    let (source, target) = (short(text(step, "source")), short(text(step, "target")));
-    let detail = text(step, "detail");
-    let attempt =
-        step["attempt"].as_u64().filter(|n| *n > 1).map(|n| format!(", attempt {n}")).unwrap_or_default();
-    let took = step["took_us"]
-        .as_u64()
-        .filter(|n| *n > 0)
-        .map(|n| format!(" in {:.1} ms", n as f64 / 1000.0))
-        .unwrap_or_default();
-    match text(step, "step") {
-        "happened" => format!("{}  {}", bold(&source), detail),
-        "accepted" => format!("  {} → {}  {}", source, target, dim("handed over")),
-        "delivered" => {
-            format!("  {} → {}  {}{took}{attempt} {}", source, target, green("delivered"), dim(detail))
-        }
-        "failed" => {
-            format!("  {} → {}  {}{took}{attempt}: {}", source, target, paint("31", "failed"), detail)
-        }
-        "dead_lettered" => {
-            format!("  {} → {}  {}: {}", source, target, paint("33", "given up, dead-lettered"), detail)
-        }
-        "dropped" => format!("  {} → {}  {}: {}", source, target, paint("31", "given up"), detail),
-        other => format!("  {source} → {target}  {other} {detail}"),
-    }
-}
-
-/// The part of an ARN that people know.
-fn short(arn: &str) -> String {
-    let mut parts = arn.splitn(6, ':').skip(2);
-    match (parts.next(), parts.nth(2)) {
-        (Some(service), Some(resource)) => format!(
-            "{service} {}",
-            resource
-                .split("/stream/")
-                .next()
-                .unwrap_or(resource)
-                .trim_start_matches("function:")
-                .trim_start_matches("table/")
-        ),
-        _ => arn.to_string(),
-    }
-}
-
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value[name].as_str().unwrap_or_default()
 }
 
 fn clock(step: &Value) -> String {
-    jiff::Timestamp::from_millisecond(step["at"].as_i64().unwrap_or(0))
-        .unwrap_or_default()
-        .strftime("%H:%M:%S")
-        .to_string()
+    let moment = jiff::Timestamp::from_millisecond(at(step)).unwrap_or_default();
+    moment.strftime("%H:%M:%S").to_string()
 }

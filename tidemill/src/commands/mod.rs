@@ -6,6 +6,7 @@ mod demo;
 mod deploy;
 mod doctor;
 mod events;
+mod hops;
 mod invoke;
 mod journey;
 mod logs;
@@ -33,7 +34,7 @@ pub async fn run(cli: Cli) -> Result<()> {
         Command::Events { action } => events::run(&client()?, action, cli.output).await,
         Command::Journey { id } => journey::run(&client()?, id.as_deref(), cli.output).await,
         Command::Clock { action } => clock::run(&client()?, action, cli.output).await,
-        Command::Doctor(options) => doctor::run(options, cli.output),
+        Command::Doctor(options) => doctor::run(options, cli.output).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tidemill", &mut std::io::stdout());
             Ok(())
