@@ -2,7 +2,7 @@
 //! little of the machine it shares with the server.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -15,7 +15,7 @@ use tidemill_sigv4::{PayloadToSign, Signer};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is asked.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Request {
     pub method: &'static str,
     /// Percent-encoded.
@@ -78,10 +78,14 @@ pub struct Connection {
     /// Signed requests without a body, by what they ask; a signature holds for minutes.
     signed: HashMap<(&'static str, String), Vec<u8>>,
     signed_at: Instant,
+    /// The last signed requests with a body; what is asked over and over takes the client no signing.
+    last: VecDeque<(Request, Vec<u8>)>,
 }
 
 /// For how long a signature is used again.
 const SIGNATURE_LIVES: Duration = Duration::from_secs(60);
+/// Signed requests with a body that are kept: those of a cycle of a few.
+const MOST_LAST: usize = 4;
 /// Signed requests that are kept.
 const MOST_SIGNED: usize = 20_000;
 
@@ -99,19 +103,29 @@ impl Connection {
             out: Vec::new(),
             signed: HashMap::new(),
             signed_at: Instant::now(),
+            last: VecDeque::new(),
         })
     }
 
     /// Sends and waits for the whole answer.
     pub fn call(&mut self, request: &Request) -> Result<Answer> {
-        if !request.body.is_empty() || !request.headers.is_empty() || !request.query.is_empty() {
-            self.write(request)?;
-            self.stream.write_all(&self.out)?;
-            return self.read();
-        }
         if self.signed_at.elapsed() > SIGNATURE_LIVES || self.signed.len() > MOST_SIGNED {
             self.signed.clear();
+            self.last.clear();
             self.signed_at = Instant::now();
+        }
+        if !request.body.is_empty() || !request.headers.is_empty() || !request.query.is_empty() {
+            let known = self.last.iter().position(|(last, _)| last == request);
+            if let Some(found) = known.and_then(|at| self.last.remove(at)) {
+                self.stream.write_all(&found.1)?;
+                self.last.push_front(found);
+                return self.read();
+            }
+            self.write(request)?;
+            self.stream.write_all(&self.out)?;
+            self.last.truncate(MOST_LAST - 1);
+            self.last.push_front((request.clone(), self.out.clone()));
+            return self.read();
         }
         let key = (request.method, request.path.clone());
         if !self.signed.contains_key(&key) {

@@ -53,14 +53,18 @@ pub enum Suite {
     S3,
     /// Messages sent, cycled, and woken for.
     Sqs,
+    /// Messages published to ten queues.
+    Sns,
     /// Events through rules into a queue; makes 100,000 rules, which takes a while.
     Events,
     /// From exec to the first answer.
     Start,
     /// Memory and CPU of a platform that does nothing.
     Idle,
-    /// Warm and cold invocations of Python functions.
+    /// Functions warm and cold, and woken by messages.
     Lambda,
+    /// A hundred and a thousand functions at once from zero; a thousand that are only deployed.
+    Scale,
     /// A file to a row through two functions.
     Pipeline,
 }
@@ -83,8 +87,11 @@ impl Options {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    match run(&options) {
+    let done = match std::env::var(suites::lambda::bootstrap::API) {
+        Ok(api) => suites::lambda::bootstrap::serve(&api),
+        Err(_) => run(&Options::parse()),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -100,10 +107,12 @@ fn run(options: &Options) -> Result<()> {
             Suite::Dynamodb => suites::dynamodb::run(options, &mut report)?,
             Suite::S3 => suites::s3::run(options, &mut report)?,
             Suite::Sqs => suites::sqs::run(options, &mut report)?,
+            Suite::Sns => suites::sns::run(options, &mut report)?,
             Suite::Events => suites::events::run(options, &mut report)?,
             Suite::Start => suites::start::run(options, &mut report)?,
             Suite::Idle => suites::idle::run(options, &mut report)?,
             Suite::Lambda => suites::lambda::run(options, &mut report)?,
+            Suite::Scale => suites::lambda::scale(options, &mut report)?,
             Suite::Pipeline => suites::pipeline::run(options, &mut report)?,
         }
     }

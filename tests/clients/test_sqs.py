@@ -266,3 +266,25 @@ def test_an_event_for_a_sleeping_queue_is_one_message(private_server, name):
     assert len(receive(queues, url, WaitTimeSeconds=5)) == 1
     counts = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     assert (counts["ApproximateNumberOfMessages"], counts["ApproximateNumberOfMessagesNotVisible"]) == ("0", "1")
+
+
+def test_a_dead_letter_for_a_sleeping_queue_is_one_message(private_server, name):
+    """A move into a queue may be the first touch of that queue since the start."""
+    queues = private_server.client("sqs")
+    dead = queues.create_queue(QueueName=name + "-dead")["QueueUrl"]
+    policy = json.dumps({"deadLetterTargetArn": arn(queues, dead), "maxReceiveCount": 1})
+    url = queues.create_queue(QueueName=name, Attributes={"VisibilityTimeout": "0", "RedrivePolicy": policy})["QueueUrl"]
+    queues.send_message(QueueUrl=url, MessageBody="x")
+    assert len(receive(queues, url)) == 1
+    private_server.stop()
+    private_server.start()
+    queues = private_server.client("sqs")
+    assert receive(queues, url) == []
+    assert len(receive(queues, dead)) == 1
+    private_server.stop()
+    private_server.start()
+    queues = private_server.client("sqs")
+    queues.start_message_move_task(SourceArn=arn(queues, dead))
+    assert [message["Body"] for message in receive(queues, url, WaitTimeSeconds=10)] == ["x"]
+    counts = attributes(queues, url)
+    assert counts["ApproximateNumberOfMessages"] == "1", "it can be received again, and is there once"

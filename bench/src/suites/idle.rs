@@ -20,7 +20,8 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn rss_mib(pid: u32) -> Result<f64> {
+/// Resident memory of a process.
+pub fn rss_mib(pid: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
@@ -28,7 +29,7 @@ fn rss_mib(pid: u32) -> Result<f64> {
 }
 
 /// CPU time of the process and of those it has started that still run, to the nanosecond the scheduler counts.
-fn cpu_ms(pid: u32) -> Result<f64> {
+pub fn cpu_ms(pid: u32) -> Result<f64> {
     let mut nanos = 0_f64;
     for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
         let text = fs::read_to_string(entry?.path().join("schedstat")).unwrap_or_default();

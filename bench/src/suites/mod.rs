@@ -6,5 +6,6 @@ pub mod idle;
 pub mod lambda;
 pub mod pipeline;
 pub mod s3;
+pub mod sns;
 pub mod sqs;
 pub mod start;

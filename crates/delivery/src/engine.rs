@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    fmt::Write,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -134,7 +135,7 @@ impl Delivery {
             event: event.id,
             trace: event.trace.root,
             source: event.source,
-            target: target.to_string(),
+            target: printed(target),
             via: event.via,
             step: Step::Delivered,
             detail: String::new(),
@@ -168,7 +169,7 @@ impl Delivery {
     fn stage_untold(&self, batch: &mut Batch, handover: Handover) -> Staged {
         let partition = Partition::of(&handover.target);
         let id = self.fresh_id();
-        batch.put_in(partition, &PENDING, &id, &handover);
+        batch.add_in(partition, &PENDING, &id, &handover);
         Staged(Stage::Row { delivery: self.clone(), id, partition, handover: Box::new(handover) })
     }
 
@@ -407,6 +408,13 @@ impl Delivery {
             took_us,
         }
     }
+}
+
+/// An ARN's text in one allocation: it is made for every delivery.
+fn printed(arn: &Arn) -> String {
+    let mut text = String::with_capacity(96);
+    let _ = write!(text, "{arn}");
+    text
 }
 
 impl Staged {

@@ -1,20 +1,25 @@
 //! The fate ledger: for every event × subscriber × attempt what was decided and why. Rows are written in the batches of
 //! the decisions themselves and the oldest are dropped beyond a bound. Journeys, explanations and replays read it.
+//! How steps stand in a row is in `packed`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    ops::ControlFlow,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use serde::{Deserialize, Serialize};
 use tidemill_platform::{Timestamp, Trace};
-use tidemill_store::{Batch, Partition, Store, Table};
+use tidemill_store::{Batch, Damaged, Partition, Store, Table};
 
-/// (trace root, number of the first) → what happened, one after the other. Lives in the partition of the trace root.
-const FATES: Table<(String, u64), Vec<Fate>> = Table::new("delivery.fates");
-/// Event id → trace root. Lives in the partition of the event id.
-const EVENTS: Table<String, String> = Table::new("delivery.event");
-/// Number of the first → (trace root, event ids), to drop the oldest. Lives in partition 0.
-const ORDER: Table<u64, (String, Vec<String>)> = Table::new("delivery.fates_order");
+use crate::packed::Packed;
 
-const ORDER_PARTITION: Partition = Partition::FIRST;
+/// Number of the first → what was decided together, one step after the other. Lives in partition 0, where rows come and
+/// go in the order of their keys.
+const STEPS: Table<u64, Packed> = Table::new("delivery.steps");
+/// (trace root, number) → nothing: where the steps of a journey are. Lives in the partition of the trace root.
+const JOURNEYS: Table<(String, u64), ()> = Table::new("delivery.journeys");
+
+const STEPS_PARTITION: Partition = Partition::FIRST;
 /// Steps kept before the oldest are dropped.
 const KEPT: u64 = 100_000;
 /// Steps dropped at once.
@@ -91,10 +96,13 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn open(store: &Store) -> Result<Ledger, tidemill_store::Damaged> {
-        let last = store.last_key(&ORDER, ORDER_PARTITION)?;
-        let first = store.first_key(&ORDER, ORDER_PARTITION)?;
-        let next = last.map_or(0, |number| number + 1);
+    pub(crate) fn open(store: &Store) -> Result<Ledger, Damaged> {
+        let mut next = 0;
+        store.scan_back(&STEPS, STEPS_PARTITION, .., |number, row| {
+            next = number + row.len() as u64;
+            ControlFlow::Break(())
+        })?;
+        let first = store.first_key(&STEPS, STEPS_PARTITION)?;
         Ok(Ledger {
             store: store.clone(),
             next: AtomicU64::new(next),
@@ -104,30 +112,24 @@ impl Ledger {
 
     /// Writes a step into the batch of the decision it tells of. Events without a trace leave none.
     pub fn record(&self, batch: &mut Batch, fate: &Fate) {
-        self.record_all(batch, vec![fate.clone()]);
+        self.write(batch, std::slice::from_ref(fate));
     }
 
-    /// Writes steps that are decided together: those of one trace share a row, so that many of them cost little more
-    /// than one.
+    /// Writes steps that are decided together: they share a row, so that many of them cost little more than one.
     pub fn record_all(&self, batch: &mut Batch, fates: Vec<Fate>) {
-        let mut by_trace: Vec<(String, Vec<Fate>)> = Vec::new();
-        for fate in fates.into_iter().filter(|fate| !fate.trace.is_empty()) {
-            match by_trace.iter_mut().find(|(trace, _)| *trace == fate.trace) {
-                Some((_, list)) => list.push(fate),
-                None => by_trace.push((fate.trace.clone(), vec![fate])),
-            }
+        self.write(batch, &fates);
+    }
+
+    fn write(&self, batch: &mut Batch, fates: &[Fate]) {
+        let row = Packed::of(fates.iter().filter(|fate| !fate.trace.is_empty()));
+        if row.len() == 0 {
+            return;
         }
-        for (trace, list) in by_trace {
-            let number = self.next.fetch_add(list.len() as u64, Ordering::Relaxed);
-            let mut events: Vec<String> = list.iter().map(|fate| fate.event.clone()).collect();
-            events.dedup();
-            events.retain(|event| !event.is_empty() && *event != trace);
-            for event in &events {
-                batch.put_in(Partition::of(event), &EVENTS, event, &trace);
-            }
-            batch.put_in(ORDER_PARTITION, &ORDER, &number, &(trace.clone(), events));
-            batch.put_in(Partition::of(&trace), &FATES, &(trace, number), &list);
+        let number = self.next.fetch_add(row.len() as u64, Ordering::Relaxed);
+        for trace in row.traces() {
+            batch.add_in(Partition::of(trace), &JOURNEYS, &(trace.to_string(), number), &());
         }
+        batch.add_in(STEPS_PARTITION, &STEPS, &number, &row);
         self.prune(batch);
     }
 
@@ -138,61 +140,78 @@ impl Ledger {
         if kept < KEPT + DROPPED {
             return;
         }
-        if self
-            .oldest
-            .compare_exchange(oldest, oldest + DROPPED, Ordering::Relaxed, Ordering::Relaxed)
-            .is_err()
-        {
+        let until = oldest + DROPPED;
+        if self.oldest.compare_exchange(oldest, until, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
-        for number in oldest..oldest + DROPPED {
-            if let Ok(Some(found)) = self.store.get(&ORDER, ORDER_PARTITION, &number) {
-                let (trace, events) = found.value;
-                batch.delete_in(ORDER_PARTITION, &ORDER, &number);
-                batch.delete_in(Partition::of(&trace), &FATES, &(trace, number));
-                for event in events {
-                    batch.delete_in(Partition::of(&event), &EVENTS, &event);
-                }
+        let dropped = self.store.scan(&STEPS, STEPS_PARTITION, oldest..until, |number, row| {
+            batch.delete_in(STEPS_PARTITION, &STEPS, &number);
+            for trace in row.traces() {
+                batch.delete_in(Partition::of(trace), &JOURNEYS, &(trace.to_string(), number));
             }
+            ControlFlow::Continue(())
+        });
+        if let Err(damaged) = dropped {
+            tracing::error!(%damaged, "steps of journeys cannot be dropped");
         }
     }
 }
 
 /// Every step of the journey to which an id belongs (trace root, request, event or message id), in the order of
 /// decision; empty when the ledger knows none. At most `limit` steps.
-pub fn journey(store: &Store, id: &str, limit: usize) -> Result<Vec<Fate>, tidemill_store::Damaged> {
-    let known = store.get(&EVENTS, Partition::of(id), &id.to_string())?;
-    let root = known.map_or_else(|| id.to_string(), |found| found.value);
-    let mut steps = Vec::new();
-    let (from, to) = ((root.clone(), 0), (root.clone(), u64::MAX));
-    store.scan(&FATES, Partition::of(&root), from..=to, |_, list| {
-        let room = limit - steps.len();
-        steps.extend(list.into_iter().take(room));
-        if steps.len() < limit {
-            std::ops::ControlFlow::Continue(())
-        } else {
-            std::ops::ControlFlow::Break(())
-        }
+pub fn journey(store: &Store, id: &str, limit: usize) -> Result<Vec<Fate>, Damaged> {
+    let steps = of_root(store, id, limit)?;
+    if !steps.is_empty() {
+        return Ok(steps);
+    }
+    match root_of(store, id)? {
+        Some(root) => of_root(store, &root, limit),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn of_root(store: &Store, root: &str, limit: usize) -> Result<Vec<Fate>, Damaged> {
+    let (from, to) = ((root.to_string(), 0), (root.to_string(), u64::MAX));
+    let mut numbers = Vec::new();
+    store.scan(&JOURNEYS, Partition::of(root), from..=to, |(_, number), ()| {
+        numbers.push(number);
+        if numbers.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
+    let mut steps = Vec::new();
+    for number in numbers {
+        if let Some(found) = store.get(&STEPS, STEPS_PARTITION, &number)? {
+            let room = limit - steps.len();
+            steps.extend(found.value.fates().filter(|fate| fate.trace == root).take(room));
+        }
+    }
     Ok(steps)
 }
 
+/// The journey of an event, by its id. There is no index: events come by the ten thousand and are asked for by the
+/// handful, so whoever asks reads what is kept, the newest first.
+fn root_of(store: &Store, event: &str) -> Result<Option<String>, Damaged> {
+    let mut root = None;
+    store.scan_back(&STEPS, STEPS_PARTITION, .., |_, row| {
+        root = row.trace_of(event);
+        if root.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(root)
+}
+
 /// The newest journeys: trace roots with their first step, newest first.
-pub fn recent(store: &Store, limit: usize) -> Result<Vec<Fate>, tidemill_store::Damaged> {
+pub fn recent(store: &Store, limit: usize) -> Result<Vec<Fate>, Damaged> {
     let mut roots: Vec<String> = Vec::new();
-    store.scan_back(&ORDER, ORDER_PARTITION, .., |_, (trace, _)| {
-        if !roots.contains(&trace) {
-            roots.push(trace);
+    store.scan_back(&STEPS, STEPS_PARTITION, .., |_, row| {
+        for root in row.traces().rev() {
+            if roots.len() < limit && !roots.iter().any(|known| known == root) {
+                roots.push(root.to_string());
+            }
         }
-        if roots.len() < limit {
-            std::ops::ControlFlow::Continue(())
-        } else {
-            std::ops::ControlFlow::Break(())
-        }
+        if roots.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     let mut first = Vec::new();
     for root in roots {
-        first.extend(journey(store, &root, 1)?);
+        first.extend(of_root(store, &root, 1)?);
     }
     Ok(first)
 }
@@ -229,6 +248,10 @@ mod tests {
         let newest: Vec<String> =
             recent(&platform.store, 5).expect("whole").into_iter().map(|fate| fate.trace).collect();
         assert_eq!(newest, ["t1", "t2"]);
+        assert!(
+            platform.store.all(&STEPS, STEPS_PARTITION).expect("whole").len() == 2,
+            "a row for what is told together"
+        );
     }
 
     #[test]
@@ -244,7 +267,7 @@ mod tests {
         let known = |id: &str| !journey(&platform.store, id, 1).expect("whole").is_empty();
         assert!(!known("t0") && !known("0-0"), "the first are gone");
         assert!(known(&format!("t{}", KEPT / 100 + 19)), "the last are there");
-        let left = platform.store.all(&ORDER, ORDER_PARTITION).expect("whole").len() as u64;
+        let left = platform.store.all(&STEPS, STEPS_PARTITION).expect("whole").len() as u64;
         assert!(left <= (KEPT + 2 * DROPPED) / 100 + 1, "{left} rows");
     }
 }

@@ -10,6 +10,7 @@ mod engine;
 mod handover;
 mod lane;
 pub mod ledger;
+mod packed;
 pub mod policy;
 mod route;
 pub mod stream;

@@ -1,20 +1,27 @@
-//! The checkpointed store: redb, one table of bytes. Every value carries a checksum of itself and its key.
+//! The checkpointed store: redb, one table of blocks of rows (see `block`), which carry checksums.
 
-use std::{ops::Bound, path::Path};
+use std::{iter::Peekable, ops::Bound, path::Path};
 
 use bytes::Bytes;
-use redb::{Database, Durability, ReadableDatabase, TableDefinition};
+use redb::{
+    Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition,
+    WriteTransaction,
+};
 
 use crate::{
     Damaged, OpenError,
-    overlay::{Entry, FullKey},
+    block::{self, Row},
+    overlay::{Entry, FullKey, Level},
 };
 
-const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
+const BLOCKS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("blocks");
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const FOLDED: &str = "folded";
 /// What redb may keep in memory of the file.
 const CACHE: usize = 64 << 20;
+/// Rows and bytes that are put into blocks at once.
+const GROUP_ROWS: usize = 4096;
+const GROUP_BYTES: usize = 4 << 20;
 
 pub struct Backing(Database);
 
@@ -26,20 +33,27 @@ impl Backing {
             Database::builder().set_cache_size(CACHE).create(path).map_err(|e| backing(e.to_string()))?;
         let write = database.begin_write().map_err(|e| backing(e.to_string()))?;
         let folded = {
-            write.open_table(ROWS).map_err(|e| backing(e.to_string()))?;
+            write.open_table(BLOCKS).map_err(|e| backing(e.to_string()))?;
             let meta = write.open_table(META).map_err(|e| backing(e.to_string()))?;
-            let found = redb::ReadableTable::get(&meta, FOLDED).map_err(|e| backing(e.to_string()))?;
+            let found = meta.get(FOLDED).map_err(|e| backing(e.to_string()))?;
             found.map_or(0, |found| found.value())
         };
         write.commit().map_err(|e| backing(e.to_string()))?;
         Ok((Backing(database), folded))
     }
 
-    pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Damaged> {
+    fn blocks(&self) -> Result<ReadOnlyTable<&'static [u8], &'static [u8]>, Damaged> {
         let read = self.0.begin_read().map_err(damaged)?;
-        let rows = read.open_table(ROWS).map_err(damaged)?;
-        let found = rows.get(key).map_err(damaged)?;
-        found.map(|found| checked(key, found.value())).transpose()
+        read.open_table(BLOCKS).map_err(damaged)
+    }
+
+    pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Damaged> {
+        let blocks = self.blocks()?;
+        let Some(found) = blocks.range::<&[u8]>(..=key).map_err(damaged)?.next_back() else {
+            return Ok(None);
+        };
+        let (first, stored) = found.map_err(damaged)?;
+        block::find(first.value(), stored.value(), key)
     }
 
     /// Up to `most` rows between two bounds, from either end.
@@ -50,73 +64,205 @@ impl Backing {
         back: bool,
         most: usize,
     ) -> Result<Vec<(FullKey, Bytes)>, Damaged> {
-        let read = self.0.begin_read().map_err(damaged)?;
-        let rows = read.open_table(ROWS).map_err(damaged)?;
-        let slices = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
-        let mut range = rows.range::<&[u8]>(slices).map_err(damaged)?;
+        let blocks = self.blocks()?;
+        // The first rows may stand in a block that begins before them.
+        let from = match low {
+            Bound::Unbounded => None,
+            Bound::Included(key) | Bound::Excluded(key) => {
+                let before = blocks.range::<&[u8]>(..=key.as_slice()).map_err(damaged)?.next_back();
+                before.transpose().map_err(damaged)?.map(|(first, _)| first.value().to_vec())
+            }
+        };
+        let from = from.as_deref().map_or(Bound::Unbounded, Bound::Included);
+        let to = high.as_ref().map(Vec::as_slice);
+        let mut range = blocks.range::<&[u8]>((from, to)).map_err(damaged)?;
         let mut taken = Vec::new();
         while taken.len() < most {
-            let Some(row) = (if back { range.next_back() } else { range.next() }) else { break };
-            let (key, value) = row.map_err(damaged)?;
-            taken.push((key.value().to_vec(), checked(key.value(), value.value())?));
+            let Some(found) = (if back { range.next_back() } else { range.next() }) else { break };
+            let (first, stored) = found.map_err(damaged)?;
+            let mut rows = block::rows(first.value(), stored.value())?;
+            rows.retain(|(key, _)| within(key, low, high));
+            if back {
+                rows.reverse();
+            }
+            let room = most - taken.len();
+            let copy = |(key, value): Row<'_>| (key.to_vec(), Bytes::copy_from_slice(value));
+            taken.extend(rows.into_iter().take(room).map(copy));
         }
         Ok(taken)
     }
 
-    /// Writes folded entries, and with the last of them how far the log is folded. Only then the file is synced, which makes
-    /// all of them durable: until then the log has them, and its own syncs are not held up.
-    pub fn fold(&self, entries: &[(FullKey, Entry)], folded: Option<u64>) -> Result<(), String> {
-        let mut write = self.0.begin_write().map_err(|e| e.to_string())?;
-        match folded {
-            Some(_) => write.set_quick_repair(true),
-            None => write.set_durability(Durability::None).map_err(|e| e.to_string())?,
-        }
-        {
-            let mut rows = write.open_table(ROWS).map_err(|e| e.to_string())?;
-            for (key, entry) in entries {
-                match &entry.value {
-                    Some(value) => drop(
-                        rows.insert(key.as_slice(), with_sum(key, value).as_slice())
-                            .map_err(|e| e.to_string())?,
-                    ),
-                    None => drop(rows.remove(key.as_slice()).map_err(|e| e.to_string())?),
-                }
+    /// Writes a level, some rows by one transaction, and with the last of them how far the log is folded. Only then the
+    /// file is synced, which makes all of them durable: until then the log has them, and its own syncs are not held up.
+    pub fn fold(&self, level: &Level, rows_at_once: usize) -> Result<(), String> {
+        let mut entries = level.entries.iter().peekable();
+        loop {
+            let mut write = self.0.begin_write().map_err(|e| e.to_string())?;
+            write.set_durability(Durability::None).map_err(|e| e.to_string())?;
+            write_some(&write, &mut entries, rows_at_once)?;
+            if entries.peek().is_some() {
+                write.commit().map_err(|e| e.to_string())?;
+                continue;
             }
-            if let Some(folded) = folded {
+            write.set_durability(Durability::Immediate).map_err(|e| e.to_string())?;
+            write.set_quick_repair(true);
+            {
                 let mut meta = write.open_table(META).map_err(|e| e.to_string())?;
-                meta.insert(FOLDED, folded).map_err(|e| e.to_string())?;
+                meta.insert(FOLDED, level.until).map_err(|e| e.to_string())?;
             }
+            return write.commit().map_err(|e| e.to_string());
         }
-        write.commit().map_err(|e| e.to_string())
     }
 }
 
-fn sum(key: &[u8], value: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(key), value)
-}
-
-fn with_sum(key: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut out = sum(key, value).to_le_bytes().to_vec();
-    out.extend_from_slice(value);
-    out
-}
-
-fn checked(key: &[u8], stored: &[u8]) -> Result<Bytes, Damaged> {
-    let broken = || {
-        Damaged(format!(
-            "a row of partition {}, table {:?} is not what was written",
-            key.first().copied().unwrap_or(0),
-            key.get(1..3)
-        ))
+fn within(key: &[u8], low: &Bound<FullKey>, high: &Bound<FullKey>) -> bool {
+    let above = match low {
+        Bound::Unbounded => true,
+        Bound::Included(low) => key >= low.as_slice(),
+        Bound::Excluded(low) => key > low.as_slice(),
     };
-    let (head, value) = stored.split_first_chunk::<4>().ok_or_else(broken)?;
-    if u32::from_le_bytes(*head) == sum(key, value) {
-        Ok(Bytes::copy_from_slice(value))
-    } else {
-        Err(broken())
+    let below = match high {
+        Bound::Unbounded => true,
+        Bound::Included(high) => key <= high.as_slice(),
+        Bound::Excluded(high) => key < high.as_slice(),
+    };
+    above && below
+}
+
+type Entries<'a> = Peekable<std::collections::btree_map::Iter<'a, FullKey, Entry>>;
+type Blocks<'t> = Table<'t, &'static [u8], &'static [u8]>;
+
+fn write_some(write: &WriteTransaction, entries: &mut Entries<'_>, most: usize) -> Result<(), String> {
+    let mut blocks = write.open_table(BLOCKS).map_err(|e| e.to_string())?;
+    let mut written = 0;
+    while written < most {
+        match write_group(&mut blocks, entries)? {
+            0 => break,
+            many => written += many,
+        }
     }
+    Ok(())
+}
+
+/// Writes the entries that belong into one block, or between it and the next; how many those were.
+fn write_group(blocks: &mut Blocks<'_>, entries: &mut Entries<'_>) -> Result<usize, String> {
+    let Some((first, _)) = entries.peek() else { return Ok(0) };
+    let (before, next) = around(blocks, first).map_err(|e| e.to_string())?;
+    let (mut group, mut bytes) = (Vec::new(), 0);
+    while let Some((key, entry)) = entries.next_if(|(key, _)| {
+        group.len() < GROUP_ROWS && bytes < GROUP_BYTES && next.as_ref().is_none_or(|next| *key < next)
+    }) {
+        bytes += key.len() + entry.value.as_ref().map_or(0, Bytes::len);
+        group.push((key, entry));
+    }
+    let old = match &before {
+        Some((key, stored)) => block::rows(key, stored).map_err(|e| e.to_string())?,
+        None => Vec::new(),
+    };
+    let appends = old.last().is_none_or(|(last, _)| *last < group[0].0.as_slice());
+    let is_left_alone = appends && block::size(&old) * 2 > block::TARGET;
+    let rows = merged(if is_left_alone { &[] } else { &old }, &group);
+    let mut failed = None;
+    if let Some((key, _)) =
+        before.as_ref().filter(|(key, _)| !is_left_alone && rows.first().is_none_or(|row| row.0 != key))
+    {
+        blocks.remove(key.as_slice()).map_err(|e| e.to_string())?;
+    }
+    block::write(&rows, appends, |key, block| {
+        if let Err(error) = blocks.insert(key.as_slice(), block) {
+            failed = Some(error.to_string());
+        }
+    });
+    failed.map_or(Ok(group.len()), Err)
+}
+
+/// A block and its key, if there is one, and the key of the block behind it.
+type Around = (Option<(FullKey, Vec<u8>)>, Option<FullKey>);
+
+/// The block a key belongs into.
+fn around(blocks: &Blocks<'_>, key: &FullKey) -> Result<Around, redb::StorageError> {
+    let before = blocks.range::<&[u8]>(..=key.as_slice())?.next_back().transpose()?;
+    let before = before.map(|(key, block)| (key.value().to_vec(), block.value().to_vec()));
+    let behind = (Bound::Excluded(key.as_slice()), Bound::Unbounded);
+    let next = blocks.range::<&[u8]>(behind)?.next().transpose()?;
+    Ok((before, next.map(|(key, _)| key.value().to_vec())))
+}
+
+/// What is there, with what is to be written over it.
+fn merged<'a>(old: &[Row<'a>], group: &[(&'a FullKey, &'a Entry)]) -> Vec<Row<'a>> {
+    let mut rows = Vec::with_capacity(old.len() + group.len());
+    let mut old = old.iter().copied().peekable();
+    for (key, entry) in group {
+        while let Some(row) = old.next_if(|(there, _)| *there < key.as_slice()) {
+            rows.push(row);
+        }
+        old.next_if(|(there, _)| *there == key.as_slice());
+        rows.extend(entry.value.as_ref().map(|value| (key.as_slice(), value.as_ref())));
+    }
+    rows.extend(old);
+    rows
 }
 
 fn damaged(error: impl std::fmt::Display) -> Damaged {
     Damaged(format!("the checkpoint cannot be read: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::overlay::Overlay;
+
+    type Write = (u8, Option<usize>);
+
+    /// Keys of a narrow range and values of up to three to a block, so that blocks are split, emptied and met again.
+    fn writes() -> impl Strategy<Value = Vec<Vec<Write>>> {
+        let write = (any::<u8>(), proptest::option::weighted(0.7, 0_usize..3000));
+        proptest::collection::vec(proptest::collection::vec(write, 1..150), 1..6)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn folded_rows_are_an_ordered_map(levels in writes(), low in any::<u8>(), high in any::<u8>(), most in 1_usize..80) {
+            let folder = tempfile::tempdir().unwrap();
+            let (backing, _) = Backing::open(&folder.path().join("store.redb")).unwrap();
+            let mut expected: BTreeMap<FullKey, Bytes> = BTreeMap::new();
+            for (number, level) in levels.into_iter().enumerate() {
+                let mut overlay = Overlay::default();
+                for (key, length) in level {
+                    let key = vec![0, 0, 1, key];
+                    let value = length.map(|length| Bytes::from(vec![number as u8; length]));
+                    match &value {
+                        Some(value) => drop(expected.insert(key.clone(), value.clone())),
+                        None => drop(expected.remove(&key)),
+                    }
+                    overlay.apply(key, 1, value, false);
+                }
+                backing.fold(&overlay.freeze(number as u64).unwrap(), 40).unwrap();
+            }
+            for key in 0..=255 {
+                let key = vec![0, 0, 1, key];
+                prop_assert_eq!(backing.get(&key).unwrap(), expected.get(&key).cloned());
+            }
+            let bound = |key: u8| vec![0, 0, 1, key];
+            let bounds = [
+                (Bound::Unbounded, Bound::Unbounded),
+                (Bound::Included(bound(low.min(high))), Bound::Included(bound(low.max(high)))),
+                (Bound::Excluded(bound(low.min(high))), Bound::Unbounded),
+                (Bound::Included(bound(low.min(high))), Bound::Excluded(bound(low.max(high)).into_iter().chain([0]).collect())),
+            ];
+            for (low, high) in bounds {
+                let all = expected.range((low.clone(), high.clone())).map(|(key, value)| (key.clone(), value.clone()));
+                let forward: Vec<_> = all.clone().take(most).collect();
+                let backward: Vec<_> = all.rev().take(most).collect();
+                prop_assert_eq!(backing.take(&low, &high, false, most).unwrap(), forward);
+                prop_assert_eq!(backing.take(&low, &high, true, most).unwrap(), backward);
+            }
+        }
+    }
 }

@@ -1,29 +1,36 @@
-//! Batches: effects that become durable together.
+//! Batches: effects that become durable together, written from the beginning as they will stand in the log's frame, so
+//! that a row is copied nowhere on its way there and memory keeps slices of the same bytes.
 
-use bytes::Bytes;
 use serde::Serialize;
 
-use crate::{Key, Partition, Table};
+use crate::{
+    Key, Partition, Table,
+    frame::{self, Head},
+};
 
 /// Effects on tables, in order. Effects name their partition; the batch is one frame whatever they name.
 #[derive(Debug, Clone)]
 pub struct Batch {
     partition: Partition,
+    pub(crate) frame: Vec<u8>,
     pub(crate) effects: Vec<Effect>,
 }
 
-#[derive(Debug, Clone)]
+/// Where an effect stands in the frame.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Effect {
-    pub partition: u8,
     pub table: &'static str,
-    pub key: Vec<u8>,
+    pub at: usize,
+    pub key: usize,
     /// `None` deletes.
-    pub value: Option<Bytes>,
+    pub value: Option<usize>,
+    /// Nothing was ever kept under this key.
+    pub is_new: bool,
 }
 
 impl Batch {
     pub fn new(partition: Partition) -> Batch {
-        Batch { partition, effects: Vec::new() }
+        Batch { partition, frame: Vec::new(), effects: Vec::new() }
     }
 
     /// The partition of effects that name none.
@@ -54,25 +61,48 @@ impl Batch {
         key: &K,
         value: &V,
     ) -> &mut Batch {
-        let row = rmp_serde::to_vec_named(value)
-            .unwrap_or_else(|error| panic!("a row of {} cannot be written: {error}", table.name));
-        self.push(partition, table.name, key, Some(Bytes::from(row)))
+        self.push(partition, table, key, Some(value), false)
+    }
+
+    /// As [`Batch::put_in`] under a key that was never used before: should the row be deleted while it is young, nothing
+    /// of it is ever folded.
+    pub fn add_in<K: Key, V: Serialize>(
+        &mut self,
+        partition: Partition,
+        table: &Table<K, V>,
+        key: &K,
+        value: &V,
+    ) -> &mut Batch {
+        self.push(partition, table, key, Some(value), true)
     }
 
     pub fn delete_in<K: Key, V>(&mut self, partition: Partition, table: &Table<K, V>, key: &K) -> &mut Batch {
-        self.push(partition, table.name, key, None)
+        self.push::<K, V, ()>(partition, table, key, None, false)
     }
 
-    fn push(
+    fn push<K: Key, V, W: Serialize>(
         &mut self,
         partition: Partition,
-        table: &'static str,
-        key: &impl Key,
-        value: Option<Bytes>,
+        table: &Table<K, V>,
+        key: &K,
+        value: Option<&W>,
+        is_new: bool,
     ) -> &mut Batch {
-        let mut bytes = Vec::with_capacity(48);
-        key.encode(&mut bytes);
-        self.effects.push(Effect { partition: partition.0, table, key: bytes, value });
+        let at = frame::begin_change(&mut self.frame);
+        key.encode(&mut self.frame);
+        let key = self.frame.len() - at - frame::CHANGE_HEAD;
+        let written = value.map(|value| {
+            let from = self.frame.len();
+            rmp_serde::encode::write_named(&mut self.frame, value)
+                .unwrap_or_else(|error| panic!("a row of {} cannot be written: {error}", table.name));
+            self.frame.len() - from
+        });
+        frame::end_change(
+            &mut self.frame,
+            at,
+            &Head { partition: partition.0, table: 0, key, value: written },
+        );
+        self.effects.push(Effect { table: table.name, at, key, value: written, is_new });
         self
     }
 }

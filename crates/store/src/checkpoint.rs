@@ -7,9 +7,13 @@ use parking_lot::{Condvar, Mutex};
 use crate::store::Inner;
 
 /// Rows folded by one transaction.
-const ROWS: usize = 8192;
-/// The overlay is folded when it holds this much, in bytes.
-pub const FOLD_AT: usize = 32 << 20;
+const ROWS: usize = 16_384;
+/// The level that is written is folded when it holds this much, in bytes. Rows that are deleted before that, as most
+/// messages are, are never folded.
+const FOLD_AT: usize = 64 << 20;
+/// While one level is folded, nothing is acknowledged when the next one holds this much, in bytes: then folding catches
+/// up, and memory stays bounded.
+const MOST: usize = 256 << 20;
 
 /// Wakes the thread that folds.
 #[derive(Default)]
@@ -22,6 +26,7 @@ pub struct Signal {
 struct State {
     wanted: bool,
     closed: bool,
+    folding: bool,
 }
 
 impl Signal {
@@ -33,6 +38,19 @@ impl Signal {
     pub fn close(&self) {
         self.state.lock().closed = true;
         self.changed.notify_all();
+    }
+
+    fn set_folding(&self, folding: bool) {
+        self.state.lock().folding = folding;
+        self.changed.notify_all();
+    }
+
+    /// Waits for the fold that runs, if one does.
+    fn wait_for_fold(&self) {
+        let mut state = self.state.lock();
+        while state.folding {
+            self.changed.wait(&mut state);
+        }
     }
 
     /// `false` when there will be no more to do.
@@ -57,22 +75,47 @@ pub fn run(signal: &Signal, store: &Weak<Inner>) {
     }
 }
 
-/// Folds everything that is durable now.
+/// Called by the committer after each sync: has the overlay folded when it is large enough, and waits while it is too
+/// large.
+pub fn consider(store: &Inner, signal: &Signal) {
+    let (bytes, frozen) = {
+        let overlay = store.overlay.read();
+        (overlay.bytes(), overlay.frozen_until())
+    };
+    if bytes <= FOLD_AT {
+        return;
+    }
+    signal.want();
+    // Never for a fold that itself waits for this thread to make its level durable.
+    let is_under_way = frozen.is_some_and(|until| until <= store.progress.durable());
+    if bytes > MOST && is_under_way {
+        signal.wait_for_fold();
+    }
+}
+
+/// Folds everything that was submitted before, as soon as it is durable.
 pub fn fold(store: &Inner) -> Result<(), String> {
     let Some(backing) = &store.backing else { return Ok(()) };
     let _one = store.folding.lock();
-    let until = store.progress.durable();
-    let mut after = None;
-    loop {
-        let entries = store.overlay.read().foldable(after.as_ref(), until, ROWS);
-        let last = entries.len() < ROWS;
-        backing.fold(&entries, last.then_some(until))?;
-        store.overlay.write().forget(&entries);
-        after = entries.last().map(|(key, _)| key.clone()).or(after);
-        if last {
-            break;
+    // A level that an earlier fold could not finish comes first.
+    let is_left = store.overlay.read().frozen_until().is_some();
+    for _ in 0..=usize::from(is_left) {
+        let level = {
+            let writing = store.writing.lock();
+            store.overlay.write().freeze(writing.next - 1)
+        };
+        let Some(level) = level else { break };
+        store.progress.wait(level.until);
+        store.signal.set_folding(true);
+        let folded = backing.fold(&level, ROWS);
+        if folded.is_ok() {
+            // Readers hold the lock while they look at both, so they find each row in one of them.
+            let thawed = store.overlay.write().thaw();
+            drop(thawed);
         }
+        store.signal.set_folding(false);
+        folded?;
+        store.writing.lock().log.as_mut().into_iter().for_each(|log| log.drop_folded(level.until));
     }
-    store.writing.lock().log.as_mut().into_iter().for_each(|log| log.drop_folded(until));
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::{fs::File, os::unix::fs::FileExt, sync::Arc};
 
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
 use crate::{log::Place, ticket::Progress};
@@ -10,7 +11,7 @@ use crate::{log::Place, ticket::Progress};
 pub struct Queued {
     pub seq: u64,
     pub place: Place,
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
 }
 
 #[derive(Default)]

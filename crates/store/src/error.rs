@@ -48,6 +48,8 @@ pub enum OpenError {
     Foreign(PathBuf),
     /// Written by a newer version.
     Newer(PathBuf, String),
+    /// An earlier version wrote it, in a format that is read no more.
+    Earlier(PathBuf, String),
     /// It does not hold what was written, at this place.
     Damaged {
         place: String,
@@ -68,6 +70,11 @@ impl fmt::Display for OpenError {
             OpenError::Foreign(path) => write!(
                 f,
                 "{} holds files that are not a data folder's; choose an empty or new folder",
+                path.display()
+            ),
+            OpenError::Earlier(path, found) => write!(
+                f,
+                "{} was written by a version before the first release ({found}) and cannot be opened; remove it or use another folder",
                 path.display()
             ),
             OpenError::Newer(path, found) => {

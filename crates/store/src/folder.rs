@@ -9,7 +9,9 @@ use std::{
 use crate::OpenError;
 
 const MARK: &str = "FORMAT";
-const FORMAT: &str = "tidemill data 1\n";
+const FORMAT: &str = "tidemill data 2\n";
+/// Written before the first release; nothing reads it any more.
+const EARLIER: &str = "tidemill data 1\n";
 
 /// Opens or makes the folder and takes its lock, which is held as long as the file is open.
 pub fn open(path: &Path) -> Result<File, OpenError> {
@@ -18,6 +20,9 @@ pub fn open(path: &Path) -> Result<File, OpenError> {
     let mark = path.join(MARK);
     match fs::read_to_string(&mark) {
         Ok(found) if found == FORMAT => {}
+        Ok(found) if found == EARLIER => {
+            return Err(OpenError::Earlier(path.to_path_buf(), found.trim().to_string()));
+        }
         Ok(found) if found.starts_with("tidemill data ") => {
             return Err(OpenError::Newer(path.to_path_buf(), found.trim().to_string()));
         }

@@ -39,25 +39,57 @@ pub enum Read {
     Torn,
 }
 
-pub fn encode(seq: u64, synced: u64, changes: &[Change]) -> Vec<u8> {
-    let mut out = vec![0; HEAD];
-    out.push(VERSION);
-    out.extend_from_slice(&EPOCH.to_le_bytes());
-    out.extend_from_slice(&seq.to_le_bytes());
-    out.extend_from_slice(&synced.to_le_bytes());
-    for change in changes {
-        out.push(change.partition);
-        out.extend_from_slice(&change.table.to_le_bytes());
-        out.extend_from_slice(&(change.key.len() as u32).to_le_bytes());
-        let length = change.value.as_ref().map_or(0, |value| value.len() as u32 + 1);
-        out.extend_from_slice(&length.to_le_bytes());
-        out.extend_from_slice(&change.key);
-        out.extend_from_slice(change.value.as_deref().unwrap_or_default());
+/// Partition, table, length of the key and of the value.
+pub const CHANGE_HEAD: usize = 11;
+
+/// What stands before a change's key and value.
+#[derive(Debug, Clone, Copy)]
+pub struct Head {
+    pub partition: u8,
+    pub table: u16,
+    pub key: usize,
+    pub value: Option<usize>,
+}
+
+/// Makes room for a change's head, and for the frame's if it is the first; gives where the change begins. Key and value
+/// are to be written behind it, then [`end_change`].
+pub fn begin_change(frame: &mut Vec<u8>) -> usize {
+    if frame.is_empty() {
+        frame.reserve(1024);
+        frame.resize(HEAD + BODY_HEAD, 0);
     }
-    let (length, sum) = ((out.len() - HEAD) as u32, crc32c::crc32c(&out[HEAD..]));
-    out[..4].copy_from_slice(&length.to_le_bytes());
-    out[4..HEAD].copy_from_slice(&sum.to_le_bytes());
-    out
+    let at = frame.len();
+    frame.resize(at + CHANGE_HEAD, 0);
+    at
+}
+
+/// Fills in the head of the change that begins at `at`.
+pub fn end_change(frame: &mut [u8], at: usize, head: &Head) {
+    let room = &mut frame[at..at + CHANGE_HEAD];
+    room[0] = head.partition;
+    room[1..3].copy_from_slice(&head.table.to_le_bytes());
+    room[3..7].copy_from_slice(&(head.key as u32).to_le_bytes());
+    room[7..].copy_from_slice(&head.value.map_or(0, |value| value as u32 + 1).to_le_bytes());
+}
+
+/// Fills in the table of the change that begins at `at`.
+pub fn set_table(frame: &mut [u8], at: usize, table: u16) {
+    frame[at + 1..at + 3].copy_from_slice(&table.to_le_bytes());
+}
+
+/// Fills in the head of a frame whose changes are complete.
+pub fn seal(frame: &mut Vec<u8>, seq: u64, synced: u64) {
+    if frame.is_empty() {
+        frame.resize(HEAD + BODY_HEAD, 0);
+    }
+    let head = &mut frame[HEAD..HEAD + BODY_HEAD];
+    head[0] = VERSION;
+    head[1..5].copy_from_slice(&EPOCH.to_le_bytes());
+    head[5..13].copy_from_slice(&seq.to_le_bytes());
+    head[13..].copy_from_slice(&synced.to_le_bytes());
+    let (length, sum) = ((frame.len() - HEAD) as u32, crc32c::crc32c(&frame[HEAD..]));
+    frame[..4].copy_from_slice(&length.to_le_bytes());
+    frame[4..HEAD].copy_from_slice(&sum.to_le_bytes());
 }
 
 /// Reads the frame at the beginning of `bytes`.
@@ -112,6 +144,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn encode(seq: u64, synced: u64, changes: &[Change]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        for change in changes {
+            let at = begin_change(&mut frame);
+            frame.extend_from_slice(&change.key);
+            frame.extend_from_slice(change.value.as_deref().unwrap_or_default());
+            let (key, value) = (change.key.len(), change.value.as_ref().map(Bytes::len));
+            end_change(&mut frame, at, &Head { partition: change.partition, table: 0, key, value });
+            set_table(&mut frame, at, change.table);
+        }
+        seal(&mut frame, seq, synced);
+        frame
+    }
 
     proptest! {
         #[test]

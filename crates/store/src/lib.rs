@@ -7,6 +7,7 @@
 
 mod backing;
 mod batch;
+mod block;
 mod checkpoint;
 mod committer;
 mod error;

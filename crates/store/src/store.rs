@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fs::File,
-    ops::{Bound, ControlFlow, RangeBounds},
+    ops::{Bound, ControlFlow, Range, RangeBounds},
     path::{Path, PathBuf},
     sync::{Arc, Weak},
     thread::JoinHandle,
@@ -16,10 +16,10 @@ use serde::de::DeserializeOwned;
 use crate::{
     Batch, Damaged, Durable, Key, OpenError, Partition, Refused, Seq, Table, Ticket,
     backing::Backing,
-    checkpoint::{self, FOLD_AT, Signal},
+    checkpoint::{self, Signal},
     committer::{self, Queue, Queued},
     folder,
-    frame::{self, Change},
+    frame::{self, Head},
     log::Log,
     overlay::{FullKey, Overlay, full_key},
     scan,
@@ -78,14 +78,14 @@ pub(crate) struct Inner {
     pub folding: Mutex<()>,
     tables: RwLock<HashMap<String, u16>>,
     queue: Arc<Queue>,
-    signal: Arc<Signal>,
+    pub signal: Arc<Signal>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     _lock: Option<File>,
 }
 
 /// What is decided under the one lock that orders the log.
 pub(crate) struct Writing {
-    next: u64,
+    pub next: u64,
     pub log: Option<Log>,
     closed: bool,
 }
@@ -103,7 +103,13 @@ impl Store {
             last = last.max(seq);
             if seq > folded {
                 changes.into_iter().for_each(|change| {
-                    overlay.apply(full_key(change.partition, change.table, &change.key), seq, change.value)
+                    // Whether a row was new is not in the log: deleted ones are deleted below as well.
+                    overlay.apply(
+                        full_key(change.partition, change.table, &change.key),
+                        seq,
+                        change.value,
+                        false,
+                    );
                 });
             }
         })?;
@@ -126,15 +132,16 @@ impl Store {
         if writing.closed {
             return Err(Refused::Closed);
         }
-        let (changes, fresh) = inner.numbered(batch)?;
+        let Numbered { mut frame, rows, fresh } = inner.numbered(batch)?;
         let seq = writing.next;
+        frame::seal(&mut frame, seq, inner.progress.durable());
+        let frame = Bytes::from(frame);
         if let Some(log) = &mut writing.log {
-            let bytes = frame::encode(seq, inner.progress.durable(), &changes);
-            let place = log.take(seq, bytes.len() as u64).map_err(|error| {
+            let place = log.take(seq, frame.len() as u64).map_err(|error| {
                 tracing::warn!(%error, "the log has no room");
                 Refused::DiskFull
             })?;
-            inner.queue.push(Queued { seq, place, bytes });
+            inner.queue.push(Queued { seq, place, bytes: frame.clone() });
         }
         writing.next += 1;
         if !fresh.is_empty() {
@@ -142,8 +149,8 @@ impl Store {
         }
         {
             let mut overlay = inner.overlay.write();
-            for change in changes {
-                overlay.apply(full_key(change.partition, change.table, &change.key), seq, change.value);
+            for row in rows {
+                overlay.apply(row.key, seq, row.value.map(|value| part(&frame, value)), row.is_new);
             }
         }
         if writing.log.is_none() {
@@ -318,7 +325,7 @@ impl Store {
         Stats {
             submitted: writing.next - 1,
             durable: self.0.progress.durable(),
-            overlay_bytes: self.0.overlay.read().bytes(),
+            overlay_bytes: self.0.overlay.read().all_bytes(),
             log_bytes: writing.log.as_ref().map_or(0, Log::bytes),
         }
     }
@@ -350,15 +357,15 @@ impl Inner {
     fn begin(this: &Arc<Inner>) {
         let (queue, progress, signal, weak) =
             (this.queue.clone(), this.progress.clone(), this.signal.clone(), Arc::downgrade(this));
-        let commit = std::thread::spawn(move || {
+        let commit = named("commit", move || {
             committer::run(&queue, &progress, || {
-                if weak.upgrade().is_some_and(|store| store.overlay.read().bytes() > FOLD_AT) {
-                    signal.want();
+                if let Some(store) = weak.upgrade() {
+                    checkpoint::consider(&store, &signal);
                 }
             });
         });
         let (signal, weak): (_, Weak<Inner>) = (this.signal.clone(), Arc::downgrade(this));
-        let fold = std::thread::spawn(move || checkpoint::run(&signal, &weak));
+        let fold = named("fold", move || checkpoint::run(&signal, &weak));
         this.threads.lock().extend([commit, fold]);
     }
 
@@ -383,36 +390,56 @@ impl Inner {
 
     /// The batch with numbers for its tables, and the names seen for the first time: they get their number in the same
     /// frame, and are known once that is taken. The caller holds the lock that orders the log.
-    fn numbered(&self, batch: Batch) -> Result<(Vec<Change>, HashMap<String, u16>), Refused> {
-        let size: usize = batch
-            .effects
-            .iter()
-            .map(|effect| effect.key.len() + effect.value.as_ref().map_or(0, Bytes::len))
-            .sum();
-        if size > MOST_BATCH {
-            return Err(Refused::TooLarge(size));
+    fn numbered(&self, batch: Batch) -> Result<Numbered, Refused> {
+        let Batch { mut frame, effects, .. } = batch;
+        if frame.len() > MOST_BATCH {
+            return Err(Refused::TooLarge(frame.len()));
         }
         let tables = self.tables.read();
         let mut fresh: HashMap<String, u16> = HashMap::new();
-        let mut changes = Vec::with_capacity(batch.effects.len());
-        for effect in batch.effects {
+        let mut rows = Vec::with_capacity(effects.len());
+        for effect in effects {
             let known = tables.get(effect.table).or_else(|| fresh.get(effect.table)).copied();
             let table = known.unwrap_or_else(|| {
                 let number = u16::try_from(tables.len() + fresh.len() + 1).unwrap_or(u16::MAX);
-                let value = Some(Bytes::copy_from_slice(&number.to_le_bytes()));
-                changes.push(Change {
-                    partition: 0,
-                    table: CATALOG,
-                    key: effect.table.as_bytes().to_vec(),
-                    value,
-                });
                 fresh.insert(effect.table.to_string(), number);
                 number
             });
-            changes.push(Change { partition: effect.partition, table, key: effect.key, value: effect.value });
+            frame::set_table(&mut frame, effect.at, table);
+            let key = effect.at + frame::CHANGE_HEAD;
+            let value = key + effect.key;
+            rows.push(Row {
+                key: full_key(frame[effect.at], table, &frame[key..value]),
+                value: effect.value.map(|length| value..value + length),
+                is_new: effect.is_new,
+            });
         }
-        Ok((changes, fresh))
+        for (name, number) in &fresh {
+            let at = frame::begin_change(&mut frame);
+            frame.extend_from_slice(name.as_bytes());
+            let value = frame.len();
+            frame.extend_from_slice(&number.to_le_bytes());
+            let head = Head { partition: 0, table: CATALOG, key: name.len(), value: Some(2) };
+            frame::end_change(&mut frame, at, &head);
+            let key = full_key(0, CATALOG, name.as_bytes());
+            rows.push(Row { key, value: Some(value..value + 2), is_new: false });
+        }
+        Ok(Numbered { frame, rows, fresh })
     }
+}
+
+/// A batch whose tables have their numbers.
+struct Numbered {
+    frame: Vec<u8>,
+    rows: Vec<Row>,
+    fresh: HashMap<String, u16>,
+}
+
+/// An effect as memory keeps it: its value is a part of the frame.
+struct Row {
+    key: FullKey,
+    value: Option<Range<usize>>,
+    is_new: bool,
 }
 
 impl Drop for Inner {
@@ -420,6 +447,17 @@ impl Drop for Inner {
         self.queue.close();
         self.signal.close();
     }
+}
+
+/// A thread that tools show by its name.
+fn named(name: &str, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    let thread = std::thread::Builder::new().name(name.into()).spawn(run);
+    thread.unwrap_or_else(|error| panic!("the system gives no thread: {error}"))
+}
+
+/// A part of a frame: the same memory where it is most of the frame, its own where it would keep others' alive.
+fn part(frame: &Bytes, range: Range<usize>) -> Bytes {
+    if range.len() * 2 >= frame.len() { frame.slice(range) } else { Bytes::copy_from_slice(&frame[range]) }
 }
 
 fn full(partition: Partition, table: u16, key: &impl Key) -> FullKey {

@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 /// The place of a batch in the log; later ones are larger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -28,6 +28,8 @@ pub(crate) struct Progress {
     durable: AtomicU64,
     waiting: Mutex<BTreeMap<(u64, u64), Waker>>,
     next_waiter: AtomicU64,
+    blocked: Mutex<()>,
+    advanced: Condvar,
 }
 
 impl Progress {
@@ -44,6 +46,17 @@ impl Progress {
             std::mem::replace(&mut *waiting, still)
         };
         woken.into_values().for_each(Waker::wake);
+        // Who waits on a thread looks again under the lock, so none is missed.
+        drop(self.blocked.lock());
+        self.advanced.notify_all();
+    }
+
+    /// Holds the thread until everything up to `seq` is durable.
+    pub fn wait(&self, seq: u64) {
+        let mut blocked = self.blocked.lock();
+        while self.durable() < seq {
+            self.advanced.wait(&mut blocked);
+        }
     }
 }
 

@@ -212,7 +212,7 @@ impl Way<'_> {
         }
         Ok(Event {
             id: self.accepted.id.into(),
-            source: self.topic.arn.to_string(),
+            source: self.notification.topic_arn.into(),
             via: row.arn.clone(),
             payload,
             attributes,
@@ -233,6 +233,9 @@ impl Way<'_> {
     }
 
     fn status(&self, sns: &Sns, subscription: &Subscription, ended: Ended, answer: &str) -> Option<Status> {
+        if self.topic.row().settings.feedback.is_empty() {
+            return None;
+        }
         let text = self.accepted.message.text_for(&subscription.row.protocol);
         Status::of(self.cx, sns, &subscription.row, self.accepted.id, text, ended, answer)
     }

@@ -242,6 +242,13 @@ impl Sqs {
                     format!("{to} does not exist"),
                 ));
             };
+            if !target.is_loaded() {
+                hot.machine.put_back(number, group);
+                drop(hot);
+                self.warm(&target, now)?;
+                hot = self.hot(source, now)?;
+                continue;
+            }
             let mut batch = Batch::new(source.partition);
             // Back in its queue a message is as new: it was sent now and never received.
             row.sent_at = now;

@@ -100,6 +100,10 @@ impl Sqs {
     ) -> Result<(Vec<Received>, Seq), Fault> {
         let (now, settings) = (cx.now().millis(), queue.settings());
         let until = now + visibility_s * 1000;
+        let dead_letters = settings.redrive.as_ref().and_then(|redrive| self.by_arn(&redrive.target_arn));
+        if let Some(target) = &dead_letters {
+            self.warm(target, now)?;
+        }
         let mut hot = self.hot(queue, now)?;
         if hot.machine.is_full() {
             return if queue.is_fifo {
@@ -140,9 +144,8 @@ impl Sqs {
                     continue;
                 }
                 let before = hot.machine.receives_before(number);
-                if let Some(redrive) =
-                    settings.redrive.as_ref().filter(|one| before.count >= one.max_receives)
-                    && let Some(target) = self.by_arn(&redrive.target_arn)
+                if settings.redrive.as_ref().is_some_and(|one| before.count >= one.max_receives)
+                    && let Some(target) = dead_letters.clone()
                 {
                     hot.machine.discard(number, group.as_ref());
                     let moved = self.move_into(queue, number, row, &target, now, &mut batch);
@@ -151,7 +154,11 @@ impl Sqs {
                 }
                 let receives = hot.machine.receive(number, group, until, now);
                 let kept = ReceiveRow { count: receives.count, first_at: receives.first_at, until };
-                batch.put(&RECEIVES, &key, &kept);
+                // The first row of a message that was never received is new; it goes when the message is deleted.
+                match receives.count {
+                    1 => batch.add_in(queue.partition, &RECEIVES, &key, &kept),
+                    _ => batch.put(&RECEIVES, &key, &kept),
+                };
                 let receipt = receipt(queue.id, number, receives.count);
                 received.push(Received { number, row, receives, receipt });
             }

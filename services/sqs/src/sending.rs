@@ -87,14 +87,18 @@ impl Sqs {
         batch: &mut Batch,
         submit: impl FnOnce(Batch) -> Result<Ticket, Fault>,
     ) -> Result<(Vec<Sent>, Ticket), Fault> {
-        let (now, settings) = (cx.now().millis(), queue.settings());
+        let now = cx.now().millis();
+        let (usual_delay_s, dedup_by_group) = {
+            let row = queue.row.read();
+            (row.settings.delay_s, row.settings.dedup_scope == "messageGroup")
+        };
         let mut hot = self.hot(queue, now)?;
         let (mut sent, mut fresh, mut remembered) = (Vec::new(), Vec::new(), Vec::new());
         for message in messages {
             let number = self.number(now);
-            let delay_s = message.delay_s.map_or(settings.delay_s, i64::from);
+            let delay_s = message.delay_s.map_or(usual_delay_s, i64::from);
             let row = row(cx, message, now, now + delay_s * 1000);
-            let key = queue.is_fifo.then(|| dedup_key(&row, settings.dedup_scope == "messageGroup"));
+            let key = queue.is_fifo.then(|| dedup_key(&row, dedup_by_group));
             let mut told = told(&row, queue.is_fifo.then_some(number));
             if let Some(key) = key {
                 let earlier = hot.dedup.get(&key).or_else(|| {
@@ -113,7 +117,7 @@ impl Sqs {
                 batch.put_in(queue.partition, &DEDUP, &(queue.id, key.clone()), &kept);
                 remembered.push((key, kept));
             }
-            batch.put_in(queue.partition, &MESSAGES, &(queue.id, number), &row);
+            batch.add_in(queue.partition, &MESSAGES, &(queue.id, number), &row);
             fresh.push((number, row.group, row.visible_at));
             sent.push(told);
         }
@@ -179,7 +183,7 @@ pub fn check(queue: &Queue, message: &Outgoing) -> Result<(), Fault> {
     if message.body.is_empty() {
         return Err(Fault::new("MissingParameter", "The request must contain the parameter MessageBody."));
     }
-    if !message.body.chars().all(is_allowed) {
+    if !is_all_allowed(&message.body) {
         return Err(InvalidMessageContents::new(INVALID_CHARACTERS).into());
     }
     if size(message) > row.settings.max_message_bytes {
@@ -249,8 +253,17 @@ pub fn size(message: &Outgoing) -> usize {
     message.body.len() + attributes.sum::<usize>()
 }
 
-fn is_allowed(c: char) -> bool {
-    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
+/// Byte by byte, which is many at a time: what is refused are control characters and, as they stand in UTF-8, U+FFFE and
+/// U+FFFF.
+fn is_all_allowed(text: &str) -> bool {
+    let is_refused = |byte: u8| byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r');
+    let (mut refused, mut highest) = (false, 0);
+    for byte in text.bytes() {
+        refused |= is_refused(byte);
+        highest = highest.max(byte);
+    }
+    let is_end_of_plane = |bytes: &[u8]| bytes[..2] == [0xEF, 0xBF] && bytes[2] >= 0xBE;
+    !refused && (highest < 0xEF || !text.as_bytes().windows(3).any(is_end_of_plane))
 }
 
 /// Message attributes, typed and checked.
@@ -290,7 +303,7 @@ fn attribute(name: String, value: MessageAttributeValue) -> Result<(String, Attr
     let base = value.data_type.split('.').next().unwrap_or_default();
     let has_value = match base {
         "String" => {
-            value.string_value.as_deref().is_some_and(|text| !text.is_empty() && text.chars().all(is_allowed))
+            value.string_value.as_deref().is_some_and(|text| !text.is_empty() && is_all_allowed(text))
         }
         "Number" => value.string_value.as_deref().is_some_and(|text| text.trim().parse::<f64>().is_ok()),
         "Binary" => value.binary_value.as_ref().is_some_and(|bytes| !bytes.is_empty()),
@@ -330,4 +343,17 @@ pub fn trace_header(
         return Err(invalid(format!("Message system attribute name '{}' is invalid.", name.as_str())));
     }
     Ok(value.string_value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_xml_cannot_say_is_refused() {
+        let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..);
+        for c in (0..=0x11_0000).filter_map(char::from_u32) {
+            assert_eq!(is_all_allowed(&format!("a{c}b")), allowed(c), "{c:?}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::{
     ops::ControlFlow,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -67,20 +67,28 @@ pub struct MessageRow {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, Attribute>,
     /// The trace header the sender gave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_header: Option<String>,
     pub sender: String,
     pub sent_at: i64,
     pub visible_at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dedup: Option<String>,
     /// ARN of the queue it was moved from as a dead letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// The trace in which it was sent, for journeys.
     #[serde(default)]
     pub trace: String,
     /// A notification whose signature is added when it is given out.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub unsigned: bool,
+}
+
+fn is_false(given: &bool) -> bool {
+    !given
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -112,6 +120,8 @@ pub struct Queue {
     pub partition: Partition,
     pub row: RwLock<QueueRow>,
     hot: Mutex<Option<Hot>>,
+    /// Whether `hot` is there; asked by who holds another queue's and must not wait for this one's.
+    loaded: AtomicBool,
     /// Wakes who waits for messages.
     pub arrived: Notify,
 }
@@ -132,6 +142,8 @@ pub struct Sqs {
     pub platform: Arc<Platform>,
     pub me: Weak<Sqs>,
     queues: RwLock<BTreeMap<String, Arc<Queue>>>,
+    /// The same by ARN in parts, as deliveries name them.
+    by_parts: RwLock<HashMap<Arn, Arc<Queue>>>,
     next_number: AtomicU64,
     timers: Timers<String>,
     pub tasks: Mutex<BTreeMap<String, TaskRow>>,
@@ -161,6 +173,9 @@ impl Sqs {
             Sqs {
                 platform,
                 me: me.clone(),
+                by_parts: RwLock::new(
+                    queues.values().map(|queue| (queue.arn.clone(), queue.clone())).collect(),
+                ),
                 queues: RwLock::new(queues),
                 next_number: AtomicU64::new(0),
                 timers,
@@ -185,6 +200,11 @@ impl Sqs {
     /// The queue of this ARN.
     pub fn by_arn(&self, arn: &str) -> Option<Arc<Queue>> {
         self.queues.read().get(arn).cloned()
+    }
+
+    /// The same without the ARN as a text.
+    pub fn by_parts(&self, arn: &Arn) -> Option<Arc<Queue>> {
+        self.by_parts.read().get(arn).cloned()
     }
 
     /// The queue that a URL (or a bare name) of the caller names.
@@ -227,6 +247,7 @@ impl Sqs {
             let queue = Queue::of(row).ok_or_else(no_queue)?;
             let ticket = self.platform.submit(batch)?;
             queues.insert(arn, queue.clone());
+            self.by_parts.write().insert(queue.arn.clone(), queue.clone());
             (queue, ticket)
         };
         ticket.await;
@@ -263,6 +284,7 @@ impl Sqs {
             batch.put(&GRAVES, &queue.id, &u64::MAX);
             let ticket = self.platform.submit(batch)?;
             queues.remove(&arn);
+            self.by_parts.write().remove(&queue.arn);
             ticket
         };
         ticket.await;
@@ -312,11 +334,21 @@ impl Sqs {
         let mut hot = queue.hot.lock();
         if hot.is_none() {
             *hot = Some(self.load(queue, now).map_err(Fault::internal)?);
+            queue.loaded.store(true, Ordering::Release);
         }
         let mut hot = HotQueue(hot);
         hot.machine.due(now);
         hot.forget_dedup(now);
         Ok(hot)
+    }
+
+    /// Loads a queue before a batch puts a row into it: loading afterwards would find the row, and the message would be
+    /// there twice when it arrives. The caller holds no queue's lock.
+    pub fn warm(&self, queue: &Queue, now: i64) -> Result<(), Fault> {
+        if !queue.is_loaded() {
+            drop(self.hot(queue, now)?);
+        }
+        Ok(())
     }
 
     fn load(&self, queue: &Queue, now: i64) -> Result<Hot, Damaged> {
@@ -435,8 +467,13 @@ impl Queue {
             arn,
             row: RwLock::new(row),
             hot: Mutex::new(None),
+            loaded: AtomicBool::new(false),
             arrived: Notify::new(),
         }))
+    }
+
+    pub fn is_loaded(&self) -> bool {
+        self.loaded.load(Ordering::Acquire)
     }
 
     pub fn url(&self, cx: &Cx) -> String {

@@ -1,7 +1,7 @@
 //! Queues as targets of events: standard ones take an event in the sender's own batch, FIFO ones by a hand-over whose
 //! row goes away in the very batch in which the message arrives. Either way it arrives exactly once.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use tidemill_delivery::{
     Attempt, Event, Handover, Lane, Outcome, Policy, Route, Taken, Target, policy::Backoff,
 };
-use tidemill_platform::{Arn, Cx, Fault};
+use tidemill_platform::{Arn, Cx, Fault, Trace};
 use tidemill_store::{Batch, Seq};
 
 use crate::{
@@ -24,7 +24,7 @@ pub struct Queues(pub Arc<Sqs>);
 
 impl Queues {
     fn find(&self, target: &Arn) -> Result<Arc<Queue>, Fault> {
-        self.0.by_arn(&target.to_string()).ok_or_else(no_queue)
+        self.0.by_parts(target).ok_or_else(no_queue)
     }
 }
 
@@ -46,12 +46,11 @@ impl Target for Queues {
         if queue.is_fifo {
             return Ok(None);
         }
-        let trace = event.trace.to_string();
+        let trace = printed(&event.trace);
         let message = outgoing(&event.payload, &event.attributes, &event.source, &trace);
         check(&queue, &message)?;
         let now = cx.now().millis();
-        // Loaded before the row is written: loading afterwards would find the row and count the message twice.
-        drop(self.0.hot(&queue, now)?);
+        self.0.warm(&queue, now)?;
         let number = self.0.number(now);
         let visible_at = now + message.delay_s.map_or(queue.row.read().settings.delay_s, i64::from) * 1000;
         let row = MessageRow {
@@ -68,7 +67,7 @@ impl Target for Queues {
             trace,
             unsigned: message.unsigned,
         };
-        batch.put_in(queue.partition, &MESSAGES, &(queue.id, number), &row);
+        batch.add_in(queue.partition, &MESSAGES, &(queue.id, number), &row);
         Ok(Some(Box::new(Arriving { sqs: self.0.clone(), queue, number, visible_at })))
     }
 }
@@ -135,11 +134,20 @@ impl Route for Queues {
     }
 }
 
+fn printed(trace: &Trace) -> String {
+    let mut text = String::with_capacity(64);
+    let _ = write!(text, "{trace}");
+    text
+}
+
 /// The message that an event becomes.
 fn outgoing(payload: &Bytes, attributes: &BTreeMap<String, String>, source: &str, trace: &str) -> Outgoing {
     let of = |name: &str| attributes.get(name).cloned();
     Outgoing {
-        body: String::from_utf8_lossy(payload).into_owned(),
+        body: match std::str::from_utf8(payload) {
+            Ok(text) => text.to_string(),
+            Err(_) => String::from_utf8_lossy(payload).into_owned(),
+        },
         delay_s: of("delay-seconds").and_then(|text| text.parse().ok()),
         attributes: of("message-attributes").map(|text| typed(&text)).unwrap_or_default(),
         trace_header: (!trace.is_empty() && trace.contains("Root=")).then(|| trace.to_string()),
