@@ -19,6 +19,10 @@ const LOG_CHUNK_MAX = 4096 - 16;
 const EXTENSIONS = ['', '.js', '.mjs', '.cjs'];
 const PRELOADED = ['@aws-sdk/client-s3', '@aws-sdk/client-dynamodb', '@aws-sdk/lib-dynamodb', '@aws-sdk/client-sqs', '@aws-sdk/client-sns'];
 
+// Both in Lambda's words.
+const NO_CALLBACKS = 'ERROR: AWS Lambda has removed support for callback-based function handlers starting with Node.js 24. You need to modify this function to use a supported handler signature to use Node.js 24 or later. For more information see https://docs.aws.amazon.com/lambda/latest/dg/nodejs-handler.html.';
+const NEVER_SETTLED = 'The Lambda runtime client detected an unexpected Node.js exit code. This is most commonly caused by a Promise that was never settled. For more information, see https://nodejs.org/docs/latest/api/process.html#exit-codes';
+
 class RuntimeError extends Error {
   constructor(name, message) {
     super(message);
@@ -97,7 +101,7 @@ function writeAll(buffer) {
 
 let currentRequestId;
 const LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
-const CONSOLE = { trace: 'TRACE', debug: 'DEBUG', info: 'INFO', log: 'INFO', warn: 'WARN', error: 'ERROR' };
+const CONSOLE = { trace: 'TRACE', debug: 'DEBUG', info: 'INFO', log: 'INFO', warn: 'WARN', error: 'ERROR', fatal: 'FATAL' };
 
 function patchConsole() {
   const json = process.env.AWS_LAMBDA_LOG_FORMAT === 'JSON';
@@ -112,16 +116,23 @@ function textLine(level, args) {
   return `${new Date().toISOString()}\t${currentRequestId ?? 'undefined'}\t${level}\t${util.format(...args)}\n`;
 }
 
-function jsonLine(level, args) {
+/** As Lambda does: a lone value is the message itself, several are formatted; the first error among them is told apart. */
+function jsonLine(level, [message, ...rest]) {
   const entry = { timestamp: new Date().toISOString(), level, requestId: currentRequestId };
-  const error = args.find((arg) => arg instanceof Error);
-  if (error) Object.assign(entry, { errorType: error.name, errorMessage: error.message, stackTrace: (error.stack ?? '').split('\n') });
-  entry.message = args.length === 1 && !error ? args[0] : util.format(...args);
-  try {
-    return `${JSON.stringify(entry)}\n`;
-  } catch {
-    return `${JSON.stringify({ ...entry, message: util.format(...args) })}\n`;
+  if (rest.length) {
+    entry.message = util.format(message, ...rest);
+    const error = rest.find((one) => one instanceof Error);
+    return `${JSON.stringify({ ...entry, ...(error ? errorMembers(error) : {}) })}\n`;
   }
+  try {
+    return `${JSON.stringify({ ...entry, message }, (_, value) => (value instanceof Error ? { ...errorMembers(value), ...value } : value))}\n`;
+  } catch {
+    return `${JSON.stringify({ ...entry, message: util.format(message) })}\n`;
+  }
+}
+
+function errorMembers(error) {
+  return { errorType: error.constructor?.name ?? 'UnknownError', errorMessage: error.message, stackTrace: typeof error.stack === 'string' ? error.stack.split('\n') : [] };
 }
 
 // ---- errors ----------------------------------------------------------------------------------------------------------------------
@@ -142,19 +153,25 @@ function errorObject(error) {
   }
 }
 
+/** An error with what else it carries, in the order Lambda prints it. */
 function loggedError(error) {
-  const shape = errorObject(error);
-  const own = error instanceof Error ? Object.fromEntries(Object.entries(error)) : {};
-  return JSON.stringify({ errorType: shape.errorType, errorMessage: shape.errorMessage, ...(error?.code !== undefined ? { code: error.code } : {}), ...own, stack: shape.trace });
+  const withMembers = (_, value) => {
+    if (!(value instanceof Error)) return value;
+    const shown = { errorType: value.name, errorMessage: value.message, code: value.code, ...value };
+    return typeof value.stack === 'string' ? { ...shown, stack: value.stack.split('\n') } : shown;
+  };
+  try {
+    return JSON.stringify(error, withMembers);
+  } catch {
+    return JSON.stringify(errorObject(error));
+  }
 }
 
-function logError(title, error) {
-  const json = process.env.AWS_LAMBDA_LOG_FORMAT === 'JSON';
-  if (json) {
-    logEvent(`${JSON.stringify({ timestamp: new Date().toISOString(), level: 'ERROR', requestId: currentRequestId, message: JSON.parse(loggedError(error)) })}\n`);
-  } else {
-    logEvent(`${new Date().toISOString()}\t${currentRequestId ?? 'undefined'}\tERROR\t${title}\t${loggedError(error)}\n`);
-  }
+function logError(title, thrown) {
+  const error = thrown instanceof Error ? thrown : new Error(thrown);
+  if (process.env.AWS_LAMBDA_LOG_FORMAT === 'JSON') logEvent(jsonLine('ERROR', [error]));
+  // The space before the tab is Lambda's.
+  else logEvent(textLine('ERROR', [title, `\t${loggedError(error)}`]));
 }
 
 // ---- loading the handler ---------------------------------------------------------------------------------------------------------
@@ -168,7 +185,8 @@ async function loadHandler(root, name) {
   const moduleName = base.substring(0, dot);
   const handlerPath = base.substring(dot + 1);
   const loaded = await loadModule(root, path.join(moduleRoot, moduleName));
-  const handler = handlerPath.split('.').reduce((nested, key) => nested?.[key], loaded);
+  const within = (module) => handlerPath.split('.').reduce((nested, key) => nested?.[key], module);
+  const handler = within(loaded) ?? (loaded?.default && within(loaded.default));
   if (!handler) throw new RuntimeError('Runtime.HandlerNotFound', `${name} is undefined or not exported`);
   if (typeof handler !== 'function') throw new RuntimeError('Runtime.HandlerNotFound', `${name} is not a function`);
   return handler;
@@ -183,12 +201,25 @@ async function loadModule(root, name) {
     return require(file);
   } catch (error) {
     if (error instanceof SyntaxError) throw Object.assign(new RuntimeError('Runtime.UserCodeSyntaxError', String(error)), { stack: error.stack });
-    if (error?.code === 'MODULE_NOT_FOUND' || error?.code === 'ERR_MODULE_NOT_FOUND') {
-      const shown = file ? error.message : `Cannot find module '${name.replace(/^\.\//, '')}'\nRequire stack:\n- /var/runtime/index.mjs`;
+    // Lambda leaves what an import statement does not find (ERR_MODULE_NOT_FOUND) as Node.js says it.
+    if (error?.code === 'MODULE_NOT_FOUND') {
+      const shown = file ? error.message.replaceAll(__filename, '/var/runtime/index.mjs') : `Cannot find module '${name.replace(/^\.\//, '')}'\nRequire stack:\n- /var/runtime/index.mjs`;
       throw Object.assign(new RuntimeError('Runtime.ImportModuleError', `Error: ${shown}`), { stack: error.stack });
     }
     throw error;
   }
+}
+
+/** Refuses handlers of kinds that this runtime does not know. */
+function expectHandler(loaded) {
+  const streaming = loaded[STREAMING];
+  if (streaming && streaming !== 'response') throw new RuntimeError('Runtime.MalformedStreamingHandler', 'Only response streaming is supported.');
+  if (!knowsCallbacks && !streaming && loaded.length >= 3) throw new RuntimeError('Runtime.CallbackHandlerDeprecated', NO_CALLBACKS);
+}
+
+/** 24 of `AWS_Lambda_nodejs24.x`. */
+function majorOf(environment) {
+  return Number(/nodejs(\d+)/.exec(environment ?? '')?.[1] ?? 0);
 }
 
 function isFile(file) {
@@ -315,7 +346,6 @@ async function runStreaming(event, context, answer) {
 function makeContext(request, answer) {
   const deadline = request.deadline_ms;
   const context = {
-    callbackWaitsForEmptyEventLoop: true,
     functionVersion: process.env.AWS_LAMBDA_FUNCTION_VERSION,
     functionName: process.env.AWS_LAMBDA_FUNCTION_NAME,
     memoryLimitInMB: process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
@@ -327,10 +357,11 @@ function makeContext(request, answer) {
     awsRequestId: request.id,
     getRemainingTimeInMillis: () => deadline - Date.now(),
   };
-  context.done = (error, result) => answer.finish(error, result, context);
-  context.succeed = (result) => answer.finish(null, result, context, true);
-  context.fail = (error) => answer.finish(error ?? 'handled', undefined, context, true);
-  return context;
+  if (!knowsCallbacks || handler[STREAMING]) return context;
+  const done = (error, result) => answer.finish(error, result, context, true);
+  const succeed = (result) => done(null, result);
+  const fail = (error) => done(error ?? 'handled');
+  return Object.assign(context, { callbackWaitsForEmptyEventLoop: true, done, succeed, fail });
 }
 
 /** Answers one invocation, once. */
@@ -340,11 +371,12 @@ class Answer {
     this.sent = false;
   }
 
-  /** A callback's result: at once, or when nothing is left to do. */
+  /** A callback's result: an error at once, another when nothing is left to do. */
   finish(error, result, context, now = false) {
     if (this.sent || this.pending) return;
-    this.pending = () => (error ? this.fail(error) : this.succeed(result));
-    if (now || !context.callbackWaitsForEmptyEventLoop) this.release();
+    const failed = error !== undefined && error !== null;
+    this.pending = () => (failed ? this.fail(error) : this.succeed(result));
+    if (failed || now || !context.callbackWaitsForEmptyEventLoop) this.release();
   }
 
   release() {
@@ -358,9 +390,8 @@ class Answer {
     let body;
     try {
       body = JSON.stringify(result === undefined ? null : result) ?? 'null';
-    } catch (error) {
-      const failed = new RuntimeError('Runtime.MarshalError', `Unable to stringify response body: ${error.message}`);
-      this.fail(failed);
+    } catch {
+      this.fail(new Error('Unable to stringify response body'));
       return;
     }
     this.sent = true;
@@ -392,6 +423,8 @@ class Answer {
 
 let current;
 let handler;
+/** Whether handlers may call back, as they could up to nodejs22.x. */
+let knowsCallbacks = true;
 
 function awaitInvocation() {
   nextFrame(({ header, body }) => {
@@ -410,16 +443,16 @@ function run(request, body) {
   try {
     const event = JSON.parse(body);
     const context = makeContext(request, answer);
-    if (handler[STREAMING] === 'response') {
-      for (const name of ['done', 'succeed', 'fail']) delete context[name];
+    if (handler[STREAMING]) {
       void runStreaming(event, context, answer);
       return;
     }
-    const callback = (error, result) => answer.finish(error, result, context);
-    const result = handler(event, context, callback);
-    if (result !== null && typeof result === 'object' && typeof result.then === 'function') {
-      result.then((value) => answer.succeed(value), (error) => answer.fail(error ?? new Error('Unknown reason')));
-    } else if (handler.length < 3 && result !== undefined && !answer.pending) {
+    const callback = knowsCallbacks ? [(error, result) => answer.finish(error, result, context)] : [];
+    const result = handler(event, context, ...callback);
+    // Up to Node.js 22 a handler answers with a promise or calls back; what it merely returns is nobody's answer.
+    if (typeof result?.then === 'function') {
+      result.then((value) => answer.succeed(value), (error) => answer.fail(error));
+    } else if (!knowsCallbacks) {
       answer.succeed(result);
     }
   } catch (error) {
@@ -427,12 +460,13 @@ function run(request, body) {
   }
 }
 
-// Nothing is left to do: a callback that waited for this is answered; a function that never answered gives null.
+// Nothing is left to do: a callback that waited for this is answered; a handler without a promise that never answered gives null.
 process.on('beforeExit', () => {
   if (!current || current.sent) return;
   if (current.pending) current.release();
   else if (current.responseStream) current.fail('Response stream is not finished.');
-  else current.succeed(null);
+  else if (knowsCallbacks && handler.constructor.name !== 'AsyncFunction') current.succeed(null);
+  else current.fail(new RuntimeError('Runtime.NodeJsExit', NEVER_SETTLED));
 });
 
 function fatal(error) {
@@ -445,17 +479,17 @@ function report(error) {
   const shape = errorObject(error);
   if (current && !current.sent) {
     current.sent = true;
-    send({ t: 'error', type: String(shape.errorType), rss: peakKb() }, JSON.stringify(shape));
+    send({ t: 'error', type: String(shape.errorType), rss: peakKb(), last: true }, JSON.stringify(shape));
   } else if (!handler) {
     send({ t: 'init_error', type: String(shape.errorType), rss: peakKb() }, JSON.stringify(shape));
   }
 }
 
 function unhandledRejection(reason, promise) {
-  const error = new RuntimeError('Runtime.UnhandledPromiseRejection', reason instanceof Error ? `${reason.name}: ${reason.message}` : String(reason));
+  const error = new RuntimeError('Runtime.UnhandledPromiseRejection', String(reason));
   if (reason instanceof Error) error.stack = `Runtime.UnhandledPromiseRejection: ${error.message}\n    at process.<anonymous> (file:///var/runtime/index.mjs)\n${(reason.stack ?? '').split('\n').slice(1).join('\n')}`;
   error.reason = reason;
-  error.promise = String(promise);
+  error.promise = promise;
   logError('Unhandled Promise Rejection', error);
   report(error);
   setImmediate(() => channel.end(() => process.reallyExit(128)));
@@ -478,6 +512,7 @@ function setUpEnvironment(start) {
   for (const name of Object.keys(process.env)) delete process.env[name];
   Object.assign(process.env, start.env);
   process.chdir(start.task_root);
+  knowsCallbacks = majorOf(process.env.AWS_EXECUTION_ENV) < 24;
   Module._initPaths();
   globalThis.awslambda = awslambda;
   patchConsole();
@@ -489,11 +524,12 @@ async function begin({ header: start }) {
     process.on('uncaughtException', fatal);
     process.on('unhandledRejection', unhandledRejection);
     const loaded = await loadHandler(start.task_root, start.handler);
+    expectHandler(loaded);
     handler = loaded;
     send({ t: 'ready', rss: peakKb() });
     awaitInvocation();
   } catch (error) {
-    logError('Uncaught Exception', error);
+    logError(knowsCallbacks ? 'Uncaught Exception' : 'Init Error', error);
     const shape = errorObject(error);
     send({ t: 'init_error', type: String(shape.errorType), rss: peakKb() }, JSON.stringify(shape));
     channel.end(() => process.reallyExit(1));

@@ -8,6 +8,7 @@ import importlib
 import json
 import logging
 import os
+import re
 import resource
 import struct
 import sys
@@ -256,14 +257,14 @@ def error_object(error, request_id):
 def log_error(pipe, report):
     """The error as Lambda puts it into the log: one event."""
     if os.environ.get("AWS_LAMBDA_LOG_FORMAT") == "JSON":
-        entry = {"timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "log_level": "ERROR", **report}
+        entry = {"timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "level": "ERROR", **report}
         pipe.event(json.dumps(entry) + "\n")
         return
-    lines = [f"[ERROR] {report['errorType']}: {report['errorMessage']}\n"]
-    if report["stackTrace"]:
-        lines.append("Traceback (most recent call last):\n")
-        lines.extend(line if line.endswith("\n") else line + "\n" for line in report["stackTrace"])
-    pipe.event("".join(lines))
+    lines = [f"[ERROR] {report['errorType']}: {report['errorMessage']}".rstrip(": "), "Traceback (most recent call last):"]
+    for line in (line for element in report["stackTrace"] for line in element.splitlines()):
+        # Lambda indents with no-break spaces.
+        lines.append("\u00a0" * (len(line) - len(line.lstrip(" "))) + line.lstrip(" "))
+    pipe.event("\n".join(lines) + "\n")
 
 
 def set_up_logging(pipe):
@@ -318,10 +319,26 @@ def forget_sdk_if_packed(folders):
 
 
 def marshal(value):
+    """An answer as JSON. Bytes are the answer itself; decimals keep their digits; other letters are escaped up to Python 3.11."""
+    if isinstance(value, bytes):
+        return value
+    digits = []
+
+    def plain(unknown):
+        decimal = sys.modules.get("decimal")
+        if not decimal or not isinstance(unknown, decimal.Decimal):
+            raise TypeError(f"Object of type {type(unknown).__name__} is not JSON serializable")
+        digits.append("NaN" if unknown.is_nan() else str(unknown))
+        return f"{mark}{len(digits) - 1}"
+
+    mark = f"decimal {id(digits)} "
     try:
-        return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        text = json.dumps(value, ensure_ascii=sys.version_info < (3, 12), default=plain)
     except Exception as error:
         raise Fault("Runtime.MarshalError", f"Unable to marshal response: {error}")
+    if digits:
+        text = re.sub(f'"{mark}([0-9]+)"', lambda found: digits[int(found[1])], text)
+    return text.encode("utf-8", "surrogatepass")
 
 
 def unmarshal(body):
@@ -361,8 +378,42 @@ def fail_init(channel, pipe, error):
     os._exit(1)
 
 
-def entrypoint(sock, log_fd):
-    """Where a forked process begins: waits for its function and runs it until the platform closes the channel."""
+def call_hooks(which, kind):
+    """SnapStart's hooks, if the function registered any."""
+    hooks = sys.modules.get("snapshot_restore_py")
+    registered = getattr(hooks, which)() if hooks else []
+    # What is to be done before the snapshot is done in reverse order, as on Lambda.
+    for func, args, kwargs in registered[::-1] if which == "get_before_snapshot" else registered[:]:
+        try:
+            func(*args, **kwargs)
+        except Exception as error:
+            trace = error_object(error, "")["stackTrace"]
+            raise Fault(kind, f"{type(error).__name__}: {error}", trace)
+
+
+def be_kept(channel, pipe, start, hold):
+    """Becomes what SnapStart restores from; goes on, with an environment of its own, in each sandbox that was restored."""
+    try:
+        call_hooks("get_before_snapshot", "Runtime.BeforeSnapshotError")
+    except Fault as error:
+        fail_init(channel, pipe, error)
+    channel.send({"t": "ready", "rss": peak_kb()})
+    hold()
+    channel.buffer.clear()
+    fresh, _ = channel.receive()
+    # What the function has set itself stays.
+    os.environ.update({name: value for name, value in fresh["env"].items() if start["env"].get(name) != value})
+    try:
+        call_hooks("get_after_restore", "Runtime.AfterRestoreError")
+    except Fault as error:
+        fail_init(channel, pipe, error)
+
+
+def entrypoint(sock, log_fd, hold=None):
+    """Where a forked process begins: waits for its function and runs it until the platform closes the channel.
+
+    With `hold` it is one for SnapStart: what that waits for is in snapshot.py.
+    """
     channel, pipe = Channel(sock), LogPipe(log_fd)
     start, _ = channel.receive()
     set_up_environment(start)
@@ -374,6 +425,8 @@ def entrypoint(sock, log_fd):
         handler = load_handler(start["handler"])
     except Exception as error:
         fail_init(channel, pipe, error)
+    if hold:
+        be_kept(channel, pipe, start, hold)
     channel.send({"t": "ready", "rss": peak_kb()})
     try:
         serve(channel, pipe, handler)

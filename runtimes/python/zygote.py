@@ -22,6 +22,7 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NE
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 CAP_LAST = 63
 LANDLOCK_RESTRICT_SELF, CLOSE_RANGE = 446, 436
+SECCOMP_CALL, SECCOMP_FILTER_FLAG_NEW_LISTENER = 277 if os.uname().machine == "aarch64" else 317, 8
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
@@ -148,12 +149,21 @@ def pre_touch():
         warm_clients(boto3, ("s3",))
 
 
-def seccomp(program):
-    class Filter(ctypes.Structure):
-        _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_char_p)]
+class Filter(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_char_p)]
 
+
+def seccomp(program):
     libc_filter = Filter(len(program) // 8, program)
     check(libc.prctl(PR_SET_SECCOMP, 2, ctypes.addressof(libc_filter), 0, 0), "seccomp")
+
+
+def seccomp_with_gate(program):
+    """Installs a filter that asks somebody about some calls. Gives the descriptor they are asked on."""
+    libc_filter = Filter(len(program) // 8, program)
+    listener = libc.syscall(SECCOMP_CALL, 1, SECCOMP_FILTER_FLAG_NEW_LISTENER, ctypes.byref(libc_filter))
+    check(listener, "seccomp listener")
+    return listener
 
 
 def enter(order, namespaces, cgroups):
@@ -165,7 +175,7 @@ def enter(order, namespaces, cgroups):
         os.close(fd)
 
 
-def give_up_privileges(order, rules):
+def give_up_privileges(order, rules, gate):
     libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     if order["confine"]:
         for capability in range(CAP_LAST + 1):
@@ -187,7 +197,11 @@ def give_up_privileges(order, rules):
     if rules is not None:
         check(libc.syscall(LANDLOCK_RESTRICT_SELF, rules, 0), "landlock")
     libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
-    if order["confine"] and SECCOMP:
+    if gate is not None:
+        listener = seccomp_with_gate(SECCOMP_WITH_GATE)
+        gate.sendmsg([b"{}"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [listener]))])
+        os.close(listener)
+    elif order["confine"] and SECCOMP:
         seccomp(SECCOMP)
 
 
@@ -220,9 +234,11 @@ def become_function(order, fds, control, children):
     redirect(held["log"])
     os.dup2(held["channel"], 3, inheritable=False)
     rules = os.dup2(held["landlock"], 4) if "landlock" in held else None
-    close_from(4 if rules is None else 5, fds, children)
+    # Only one of both: what SnapStart keeps is bound to its rules when it is restored.
+    gate = socket.socket(fileno=os.dup2(held["gate"], 4, inheritable=False)) if "gate" in held else None
+    close_from(4 if rules is None and gate is None else 5, fds, children)
     channel = socket.socket(fileno=3)
-    give_up_privileges(order, rules)
+    give_up_privileges(order, rules, gate)
     if rules is not None:
         os.close(rules)
     # Changing user id clears the signal; it is asked for again.
@@ -232,9 +248,12 @@ def become_function(order, fds, control, children):
         pre_touch()
     import bootstrap
 
-    for name in ("zygote", "bootstrap"):
+    snapshot = None
+    if gate is not None:
+        import snapshot
+    for name in ("zygote", "bootstrap", "snapshot"):
         sys.modules.pop(name, None)
-    bootstrap.entrypoint(channel, 2)
+    bootstrap.entrypoint(channel, 2, gate and (lambda: snapshot.hold(gate, SECCOMP)))
 
 
 def fork(order, fds, control, children):
@@ -318,6 +337,7 @@ def main():
 
 SDK = os.environ.pop("TIDEMILL_SDK", "")
 SECCOMP = bytes.fromhex(os.environ.pop("TIDEMILL_SECCOMP", ""))
+SECCOMP_WITH_GATE = bytes.fromhex(os.environ.pop("TIDEMILL_SECCOMP_WITH_GATE", ""))
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))

@@ -135,7 +135,7 @@ def test_levels_are_honoured(server, name, eventually):
     eventually(lambda: any("platform.report" in line for line in lines(server, name)))
     told = records(server, name)
     [error] = [entry for entry in told if "level" in entry]
-    assert (error["level"], error["errorType"], error["errorMessage"]) == ("ERROR", "TypeError", "wrong")
+    assert (error["level"], error["message"]["errorType"], error["message"]["errorMessage"]) == ("ERROR", "TypeError", "wrong")
     assert [entry["type"] for entry in told if "type" in entry] == [
         "platform.initStart", "platform.initRuntimeDone", "platform.initReport", "platform.start", "platform.runtimeDone", "platform.report"]
     lambdas.update_function_configuration(FunctionName=name, LoggingConfig={"LogFormat": "JSON", "ApplicationLogLevel": "TRACE", "SystemLogLevel": "WARN"})

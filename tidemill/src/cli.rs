@@ -88,6 +88,14 @@ pub struct Serve {
     /// The account of requests that name none.
     #[arg(long, default_value = "000000000000")]
     pub account: String,
+
+    /// Functions of an account running at the same time; AWS raises the same quota on request.
+    #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = clap::value_parser!(i32).range(1..=1_000_000))]
+    pub lambda_concurrency: i32,
+
+    /// Zipped code of all functions and layers of an account, in MB.
+    #[arg(long, value_name = "MB", default_value_t = 76_800, value_parser = clap::value_parser!(i64).range(1..=1_000_000_000))]
+    pub lambda_code_storage_mb: i64,
 }
 
 #[derive(Debug, Args)]

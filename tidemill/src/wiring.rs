@@ -43,6 +43,10 @@ pub fn open(options: &cli::Serve, address: SocketAddr, store: Store, scratch: &P
         delivery: delivery.clone(),
         streams: streams.clone(),
         executor: executor(options, address, scratch),
+        quotas: tidemill_lambda::Quotas {
+            concurrency: options.lambda_concurrency,
+            code_storage: options.lambda_code_storage_mb << 20,
+        },
         connections: Some(connections.clone()),
     };
     let iam = tidemill_iam::service(&platform)?;

@@ -59,7 +59,29 @@ fn clients(root: &Path) -> Result<()> {
             "tests/clients/requirements.txt",
         ],
     )?;
+    javascript(root)?;
+    step(root, "a function in Rust", "cargo", &["build", "--quiet", "--package", "rust-function"])?;
     step(root, "client tests", &python, &["-m", "pytest", "tests/clients", "-q"])
+}
+
+/// The SDKs and libraries for JavaScript, below `target/`; without npm the tests that need them are skipped.
+fn javascript(root: &Path) -> Result<()> {
+    let folder = root.join("target").join("clients-nodejs");
+    std::fs::create_dir_all(&folder)?;
+    for name in ["package.json", "package-lock.json"] {
+        std::fs::copy(root.join("tests/clients/nodejs").join(name), folder.join(name))?;
+    }
+    if Command::new("npm").arg("--version").output().is_err() {
+        println!("\n── no npm here: tests with JavaScript are skipped");
+        return Ok(());
+    }
+    let folder = folder.to_string_lossy();
+    step(
+        root,
+        "client libraries for JavaScript",
+        "npm",
+        &["ci", "--prefix", &folder, "--silent", "--no-audit", "--no-fund"],
+    )
 }
 
 fn step(root: &Path, what: &str, program: &str, arguments: &[&str]) -> Result<()> {

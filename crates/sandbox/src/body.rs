@@ -1,6 +1,7 @@
 //! What a sandbox consists of in the machine's eyes: its cell, its cgroup and its process. Dropping it ends all of it.
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 use crate::async_fd;
 use crate::cgroup::Cgroup;
 use crate::report::Exit;
+use crate::snapshot::Snapshot;
 use crate::spawner::Cell;
 
 /// The living parts of a sandbox.
@@ -25,9 +27,20 @@ pub struct Body {
     pub namespaces: bool,
     /// Removed with the sandbox: the process tier's folder for temporary files.
     pub tmp: Option<std::path::PathBuf>,
+    /// The user of its processes, where it is not ours.
+    pub uid: Option<u32>,
     pub runtime: Handle,
+    /// What it was restored from and must not outlive.
+    pub within: Option<Arc<Snapshot>>,
     /// Held until everything is gone: the executor's shutdown waits for the last of these.
     pub alive: mpsc::Sender<()>,
+}
+
+impl Body {
+    /// What a process of the sandbox enters its cgroup by.
+    pub fn entrances(&self) -> std::io::Result<Vec<OwnedFd>> {
+        self.cgroup.as_ref().map_or(Ok(Vec::new()), Cgroup::entrances)
+    }
 }
 
 impl Drop for Body {

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -62,12 +62,10 @@ impl Hierarchy {
                 bases.iter().map(|(controller, base)| (*controller, base.join(name))).collect()
             }
         };
-        let mut procs = Vec::with_capacity(dirs.len());
         for (_, dir) in &dirs {
             fs::create_dir(dir)?;
-            procs.push(OpenOptions::new().write(true).open(dir.join("cgroup.procs"))?);
         }
-        let group = Cgroup { dirs, procs, usage: None, freezer: None };
+        let group = Cgroup { dirs, usage: None, freezer: None };
         group.write(&[("v2", "pids.max"), ("pids", "pids.max")], &PIDS_MAX.to_string());
         Ok(Some(group.open()))
     }
@@ -157,7 +155,6 @@ fn remove_tree(base: &Path) {
 /// The group of one sandbox. Removed by `remove`, when nothing runs in it any more.
 pub struct Cgroup {
     dirs: Vec<(&'static str, PathBuf)>,
-    procs: Vec<File>,
     usage: Option<File>,
     freezer: Option<(File, &'static [u8], &'static [u8])>,
 }
@@ -191,9 +188,11 @@ impl Cgroup {
             .any(|path| fs::write(path, value).is_ok())
     }
 
-    /// Descriptors a process writes "0" to in order to enter.
-    pub fn entrances(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.procs.iter().map(AsFd::as_fd)
+    /// Descriptors a process writes "0" to in order to enter. Not kept: a thousand sandboxes have many descriptors.
+    pub fn entrances(&self) -> io::Result<Vec<OwnedFd>> {
+        let open =
+            |dir: &Path| OpenOptions::new().write(true).open(dir.join("cgroup.procs")).map(OwnedFd::from);
+        self.dirs.iter().map(|(_, dir)| open(dir)).collect()
     }
 
     /// Sets the limits of a function. With `tmp_mb` files in `/tmp` are in memory, where on Lambda they are not: what watches that must be run.

@@ -39,6 +39,9 @@ pub enum Answer {
         #[serde(rename = "type")]
         kind: String,
         rss: u64,
+        /// Whether the runtime ends after it, as with an uncaught exception.
+        #[serde(default)]
+        last: bool,
     },
 }
 

@@ -24,8 +24,8 @@ pub struct ExecutorConfig {
     /// The 12-digit account functions run in.
     pub account: String,
     /// The most memory, in MB, all live sandboxes may have been promised together. Beyond it idle ones are let go, then invocations
-    /// answer [`SandboxError::Busy`](crate::SandboxError::Busy). Functions seldom use what they are promised: by default four times what
-    /// the machine has.
+    /// answer [`SandboxError::Busy`](crate::SandboxError::Busy). Functions seldom use what they are promised: by default sixteen
+    /// times what the machine has. Where the machine's memory really runs out, nothing is added either.
     pub max_memory_mb: u64,
     /// How long a sandbox may stay idle before it is let go.
     pub idle_timeout: Duration,
@@ -48,7 +48,7 @@ impl ExecutorConfig {
             runtimes_dir: None,
             region: "us-east-1".into(),
             account: "000000000000".into(),
-            max_memory_mb: 4 * machine_memory_mb(),
+            max_memory_mb: 16 * machine_memory_mb(),
             idle_timeout: Duration::from_secs(600),
             prewarmed: 2,
             allow_other_versions: true,

@@ -97,6 +97,17 @@ impl Diary {
         lines
     }
 
+    /// A copy from a snapshot is ready, or its hooks failed; nobody may register or subscribe any more.
+    pub fn restored(&self, result: &Result<(), Verdict>, took: Duration) {
+        self.extensions.close();
+        self.telemetry.platform("platform.restoreReport", || {
+            let mut record = json!({ "metrics": { "durationMs": millis(took) } });
+            add_status(&mut record, result.as_ref().err());
+            record
+        });
+        self.telemetry.close();
+    }
+
     /// An invocation begins: extensions hear of it, and telemetry.
     pub fn invoked(&self, invocation: &Invocation, deadline: SystemTime) {
         self.telemetry.platform("platform.start", || {
@@ -157,7 +168,7 @@ fn add_status(record: &mut Value, verdict: Option<&Verdict>) {
         Some(Verdict::TimedOut(_)) => ("timeout", None),
         Some(Verdict::Failed { kind, .. }) => ("error", Some(kind.as_str())),
         Some(Verdict::TooLarge(_)) => ("error", Some("Function.ResponseSizeTooLarge")),
-        Some(Verdict::Exited(_)) => ("failure", Some("Runtime.ExitError")),
+        Some(Verdict::Exited(_) | Verdict::Trapped(_)) => ("failure", Some("Runtime.ExitError")),
         Some(Verdict::NoEntrypoint(_)) => ("failure", Some("Runtime.InvalidEntrypoint")),
         Some(Verdict::Extension(failure)) => ("failure", Some(failure.kind)),
     };

@@ -3,6 +3,8 @@
 //! `pool.rs` says what there is, `waiting.rs` makes runtimes, `sandbox.rs` runs one invocation. Retries, concurrency limits and queues are the
 //! caller's.
 
+mod restoring;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
+use crate::admission::{Admission, TURN, Turn};
 use crate::cgroup::Hierarchy;
 use crate::farewell::end_all;
 use crate::init::Initialised;
@@ -22,12 +25,14 @@ use crate::pool::{Found, Place, Pool};
 use crate::provisioned::{Provisioned, Provisions};
 use crate::runtimes::plan::{self, Family, Plan};
 use crate::sandbox::{Sandbox, random_bytes};
+use crate::snapshots::{Snapshots, Snapshotted};
 use crate::verdict::Verdict;
 use crate::waiting::{Factory, Machine, Waiting};
+use crate::wasm::{self, Wasm};
 use crate::zygote::Zygote;
 use crate::{
-    ExecutorConfig, FunctionSpec, Hooks, Invocation, Outcome, Overhead, SandboxError, Tier, TierReport,
-    scratch, startup,
+    ExecutorConfig, FunctionSpec, Hooks, Initialization, Invocation, Outcome, Overhead, SandboxError, Tier,
+    TierReport, scratch, startup,
 };
 
 /// Lambda's limit of the init phase; beyond it init runs again as part of the invocation.
@@ -44,10 +49,13 @@ pub struct Executor {
 
 struct Inner {
     factory: Factory,
+    wasm: Wasm,
     hooks: Hooks,
     tier: TierReport,
     pool: Mutex<Pool>,
+    admission: Admission,
     provisions: Mutex<Provisions>,
+    snapshots: Mutex<Snapshots>,
     runtimes: Mutex<HashMap<String, Arc<Runtime>>>,
     runtime_dir: PathBuf,
     /// Wakes the task that freezes and expires before the time it waits for.
@@ -97,15 +105,20 @@ impl Executor {
         let tier = if started.settings.namespaces { Tier::Namespace } else { Tier::Process };
         let tier = TierReport { tier, fallback: started.fallback, missing };
         let (alive, gone) = mpsc::channel(1);
+        let config = Arc::new(config);
+        let wasm = Wasm::new(config.clone(), hooks.clone(), program.clone());
         let machine =
             Machine { own_uids: started.own_uids, xray: hooks.segments.is_some(), hierarchy, program };
-        let factory = Factory::new(Arc::new(config), started.settings, machine, started.spawner, alive);
+        let factory = Factory::new(config, started.settings, machine, started.spawner, alive);
         let inner = Arc::new(Inner {
             factory,
+            wasm,
             hooks,
             tier,
             pool: Mutex::default(),
+            admission: Admission::new(),
             provisions: Mutex::default(),
+            snapshots: Mutex::default(),
             runtimes: Mutex::default(),
             runtime_dir: scratch.runtime,
             tend: Arc::default(),
@@ -137,15 +150,24 @@ impl Executor {
 
     /// Whether this machine can run `runtime`: the check for `CreateFunction`. Also begins to warm the runtime up, without waiting for that.
     pub async fn expect(&self, runtime: &str) -> Result<(), SandboxError> {
+        if runtime == wasm::RUNTIME {
+            return Ok(());
+        }
         let kept = self.inner.runtime(runtime);
         let plan = self.inner.plan(&kept, runtime).await?;
         self.inner.clone().fill(kept, plan);
         Ok(())
     }
 
+    /// Compiles the program of a function whose runtime is [`WASM_RUNTIME`](crate::WASM_RUNTIME), or says why it is none.
+    pub async fn prepare_wasm(&self, program: bytes::Bytes) -> Result<(), SandboxError> {
+        self.inner.wasm.prepare(program).await
+    }
+
     /// Lets go of every idle sandbox of the function (all versions), and of the busy ones when they finish. Call when code or configuration
     /// changes or the function is deleted.
     pub fn forget(&self, arn: &str) {
+        self.inner.wasm.forget(arn);
         let ended = self.inner.pool.lock().forget(arn);
         end_all(ended);
     }
@@ -174,6 +196,18 @@ impl Executor {
         versions.iter().filter(|spec| !wanted(&spec.version)).for_each(|spec| self.provision(spec, 0));
     }
 
+    /// Runs the init phase of a version whose initialization is [`Initialization::SnapStart`](crate::Initialization) and keeps what came of
+    /// it: each cold start of the version begins there from now on.
+    pub async fn snapshot(&self, function: &Arc<FunctionSpec>) -> Result<Snapshotted, SandboxError> {
+        self.inner.snapshots.lock().begin(function, Instant::now());
+        self.inner.take_snapshot(function).await
+    }
+
+    /// Lets go of the snapshots of those versions of a function that `keep` does not name.
+    pub fn snapshot_only(&self, arn: &str, keep: &dyn Fn(&str) -> bool) {
+        self.inner.snapshots.lock().keep_only(arn, keep);
+    }
+
     pub fn stats(&self) -> PoolStats {
         let prewarmed = self.inner.runtimes.lock().values().map(|runtime| runtime.waiting.lock().len()).sum();
         PoolStats { prewarmed, ..self.inner.pool.lock().stats() }
@@ -195,6 +229,8 @@ impl Executor {
         let _ = tokio::time::timeout(grace, quiet).await;
         let ended = inner.pool.lock().take_all();
         end_all(ended);
+        inner.wasm.close();
+        inner.snapshots.lock().clear();
         inner.runtimes.lock().clear();
         inner.factory.close();
         if let Some(mut gone) = inner.gone.lock().await.take() {
@@ -215,9 +251,14 @@ impl Inner {
         if self.closed.load(Ordering::Acquire) {
             return Err(SandboxError::ShutDown);
         }
-        let (mut sandbox, place) = match self.acquire(&function)? {
-            (Some(sandbox), place) => (*sandbox, place),
-            (None, place) => return self.run_cold(function, invocation, place, begun).await,
+        if function.runtime == wasm::RUNTIME {
+            return self.run_wasm(&function, &invocation, begun).await;
+        }
+        let (mut sandbox, place) = match self.admit(&function).await? {
+            Admitted::Warm(sandbox, place) => (*sandbox, place),
+            Admitted::New(place, turn) => {
+                return self.run_cold(&function, &invocation, place, turn, begun).await;
+            }
         };
         let acquire = begun.elapsed();
         sandbox.begin_log();
@@ -229,6 +270,43 @@ impl Inner {
         Ok(outcome)
     }
 
+    /// WebAssembly has no sandboxes to keep: each invocation takes its memory and gives it back.
+    async fn run_wasm(
+        &self,
+        function: &Arc<FunctionSpec>,
+        invocation: &Invocation,
+        begun: Instant,
+    ) -> Result<Outcome, SandboxError> {
+        let limit_mb = self.factory.config.max_memory_mb;
+        let mut dropped = Vec::new();
+        let place = self.pool.lock().room(function, limit_mb, &mut dropped);
+        end_all(dropped);
+        let place = place.ok_or(SandboxError::Busy { limit_mb })?;
+        let result = self.wasm.run(function, invocation, begun.into_std()).await;
+        self.pool.lock().give_up(&place);
+        self.finished.notify_waiters();
+        result
+    }
+
+    /// A warm sandbox, or room for a new one and the turn to make it, whichever comes first.
+    async fn admit(self: &Arc<Self>, function: &Arc<FunctionSpec>) -> Result<Admitted<'_>, SandboxError> {
+        loop {
+            let place = match self.acquire(function)? {
+                (Some(sandbox), place) => return Ok(Admitted::Warm(sandbox, place)),
+                (None, place) => place,
+            };
+            if let Some(turn) = self.admission.try_turn() {
+                return Ok(Admitted::New(place, turn));
+            }
+            let come_back = self.pool.lock().wait(function);
+            tokio::select! {
+                biased;
+                Ok(()) = come_back => self.pool.lock().give_up(&place),
+                turn = self.admission.turn() => return Ok(Admitted::New(place, turn)),
+            }
+        }
+    }
+
     /// A warm sandbox that still lives, or room for a new one.
     fn acquire(
         self: &Arc<Self>,
@@ -237,7 +315,8 @@ impl Inner {
         let limit_mb = self.factory.config.max_memory_mb;
         loop {
             let mut dropped = Vec::new();
-            let found = self.pool.lock().acquire(function, limit_mb, &mut dropped);
+            let short = || self.admission.memory_is_short();
+            let found = self.pool.lock().acquire(function, limit_mb, short, &mut dropped);
             end_all(dropped);
             match found {
                 Found::Full => return Err(SandboxError::Busy { limit_mb }),
@@ -303,7 +382,7 @@ impl Inner {
         let made = self.new_sandbox(function, limit, Instant::now()).await;
         let (mut sandbox, initialised, _) = made.map_err(|error| error.to_string())?;
         match initialised {
-            Initialised::Ready(_) => {
+            Initialised::Ready(_) | Initialised::Restored => {
                 sandbox.flush_log().await;
                 Ok(sandbox)
             }
@@ -316,13 +395,13 @@ impl Inner {
 
     async fn run_cold(
         self: &Arc<Self>,
-        function: Arc<FunctionSpec>,
-        invocation: Invocation,
+        function: &Arc<FunctionSpec>,
+        invocation: &Invocation,
         place: Place,
+        turn: Turn<'_>,
         begun: Instant,
     ) -> Result<Outcome, SandboxError> {
-        let result = self.cold(&function, &invocation, begun).await;
-        match result {
+        match self.cold(function, invocation, turn, begun).await {
             Ok((outcome, sandbox, keep)) => {
                 self.put_back(sandbox, &place, keep);
                 Ok(outcome)
@@ -339,16 +418,21 @@ impl Inner {
         self: &Arc<Self>,
         function: &Arc<FunctionSpec>,
         invocation: &Invocation,
+        turn: Turn<'_>,
         begun: Instant,
     ) -> Result<(Outcome, Sandbox, bool), SandboxError> {
-        let (mut sandbox, initialised, mut acquire) = self.new_sandbox(function, INIT_LIMIT, begun).await?;
+        let made = self.new_sandbox(function, INIT_LIMIT, begun);
+        let (mut sandbox, initialised, mut acquire) = in_turn(made, turn).await?;
         let (mut verdict, init) = match initialised {
-            Initialised::Ready(init) => (None, init),
-            Initialised::Not(verdict, init) => (Some(verdict), init),
+            Initialised::Ready(init) => (None, Some(init)),
+            Initialised::Restored => (None, None),
+            Initialised::Not(verdict, init) => (Some(verdict), Some(init)),
         };
         let mut used = Duration::ZERO;
-        if let Some(failed) = &verdict {
-            sandbox.report_init(failed, init).await;
+        if let Some(failed) = &verdict
+            && sandbox.restored.is_none()
+        {
+            sandbox.report_init(failed, init.unwrap_or_default()).await;
         }
         if matches!(verdict, Some(Verdict::TimedOut(_))) {
             // As on Lambda, init gets a second chance inside the invocation's own time.
@@ -357,17 +441,18 @@ impl Inner {
             (sandbox, acquire) = (again.0, again.2);
             (verdict, used) = match again.1 {
                 Initialised::Ready(init) => (None, init),
+                Initialised::Restored => (None, Duration::ZERO),
                 Initialised::Not(verdict, init) => (Some(verdict), init),
             };
         }
         let (verdict, duration, init) = match verdict {
             Some(failed) => {
                 sandbox.log_start(invocation);
-                (failed, if used.is_zero() { init } else { used }, None)
+                (failed, if used.is_zero() { init.unwrap_or_default() } else { used }, None)
             }
             None => {
                 let (verdict, duration) = sandbox.invoke(invocation, used).await;
-                (verdict, duration + used, used.is_zero().then_some(init))
+                (verdict, duration + used, init.filter(|_| used.is_zero()))
             }
         };
         let keep = keeps(&verdict);
@@ -385,6 +470,14 @@ impl Inner {
     ) -> Result<(Sandbox, Initialised, Duration), SandboxError> {
         let kept = self.runtime(&function.runtime);
         let plan = self.plan(&kept, &function.runtime).await?;
+        if function.initialization == Initialization::SnapStart {
+            if let Some((sandbox, restored)) = self.restored(function, &plan).await {
+                return Ok((sandbox, restored, begun.elapsed()));
+            }
+            let plain =
+                FunctionSpec { initialization: Initialization::OnDemand, ..FunctionSpec::clone(function) };
+            return Box::pin(self.new_sandbox(&Arc::new(plain), limit, begun)).await;
+        }
         let mut waiting = self.waiting_for(&kept, &plan, function).await?;
         let (ends, api) = (waiting.ends.take(), waiting.api_address.take());
         let mut sandbox = Sandbox::assign(waiting, function.clone(), &self.factory, &self.hooks).await?;
@@ -475,6 +568,7 @@ impl Inner {
             while kept.waiting.lock().len() < self.factory.config.prewarmed
                 && !self.closed.load(Ordering::Acquire)
             {
+                self.admission.quiet().await;
                 match self.make(&kept, &plan, true).await {
                     Ok(waiting) => kept.waiting.lock().push(waiting),
                     Err(SandboxError::ShutDown) => break,
@@ -537,6 +631,23 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.tend.notify_one();
+    }
+}
+
+/// What an invocation was given.
+enum Admitted<'a> {
+    Warm(Box<Sandbox>, Place),
+    New(Place, Turn<'a>),
+}
+
+/// Does it as long as it takes, and keeps the turn for as long as turns last.
+async fn in_turn<T>(making: impl Future<Output = T>, turn: Turn<'_>) -> T {
+    let mut making = std::pin::pin!(making);
+    let made = tokio::time::timeout(TURN, &mut making).await;
+    drop(turn);
+    match made {
+        Ok(made) => made,
+        Err(_) => making.await,
     }
 }
 

@@ -55,6 +55,8 @@ pub enum Initialization {
     OnDemand,
     /// Made ahead, and kept.
     Provisioned,
+    /// Restored from a snapshot taken after the init phase.
+    SnapStart,
 }
 
 impl Initialization {
@@ -62,6 +64,7 @@ impl Initialization {
         match self {
             Self::OnDemand => "on-demand",
             Self::Provisioned => "provisioned-concurrency",
+            Self::SnapStart => "snap-start",
         }
     }
 }

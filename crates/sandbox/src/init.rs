@@ -21,6 +21,8 @@ use crate::{FunctionSpec, SandboxError};
 /// How the init phase ended.
 pub enum Initialised {
     Ready(Duration),
+    /// From a snapshot, whose init phase was long before.
+    Restored,
     Not(Verdict, Duration),
 }
 
@@ -132,13 +134,13 @@ impl Sandbox {
         Ok(self.wait_for(extensions.registered(), deadline).await)
     }
 
-    async fn runtime_ready(&mut self, deadline: Instant) -> Result<(), Verdict> {
+    pub async fn runtime_ready(&mut self, deadline: Instant) -> Result<(), Verdict> {
         match self.hear(deadline).await {
             Heard::Said(Said::Ready { rss_kb }) => {
                 self.rss_kb = rss_kb;
                 Ok(())
             }
-            Heard::Said(Said::InitError { kind, body, rss_kb } | Said::Error { kind, body, rss_kb }) => {
+            Heard::Said(Said::InitError { kind, body, rss_kb } | Said::Error { kind, body, rss_kb, .. }) => {
                 self.rss_kb = rss_kb;
                 Err(Verdict::Failed { kind, body })
             }
@@ -238,7 +240,7 @@ impl Sandbox {
 }
 
 /// The runtime's family and version as Lambda's log names them.
-fn named(plan: &Plan) -> (&str, &str) {
+pub fn named(plan: &Plan) -> (&str, &str) {
     let family = match plan.family {
         Family::Python => "python",
         Family::Node => "nodejs",
@@ -250,7 +252,7 @@ fn named(plan: &Plan) -> (&str, &str) {
     (family, &plan.version)
 }
 
-fn places(
+pub fn places(
     function: &FunctionSpec,
     factory: &Factory,
     plan: &Plan,

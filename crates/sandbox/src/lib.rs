@@ -4,10 +4,12 @@
 //! [`LogSink`]. Nothing here knows a Lambda resource, a store or a request; the caller resolves those. Begin at `executor.rs`, then
 //! `sandbox.rs` (one live sandbox) and `spawner/` (the small process that makes them).
 
+mod admission;
 mod async_fd;
 mod body;
 mod cgroup;
 mod channel;
+mod conclusion;
 mod config;
 mod diary;
 mod environment;
@@ -31,12 +33,17 @@ pub mod runtimes;
 mod sandbox;
 mod sandbox_api;
 mod scratch;
+mod snapshot;
+mod snapshot_gate;
+mod snapshots;
 mod spawner;
 mod startup;
 mod streamed;
 mod telemetry;
 mod verdict;
 mod waiting;
+mod walls;
+mod wasm;
 mod zygote;
 
 pub use config::{
@@ -48,5 +55,10 @@ pub use function::{FunctionSpec, Initialization, Invocation, Tracing};
 pub use log_format::{JsonLogs, LogLevel};
 pub use outcome::{FunctionErrorKind, Outcome, Overhead, SandboxError};
 pub use provisioned::Provisioned;
+pub use snapshots::Snapshotted;
 pub use spawner::{SPAWNER_ARG, spawner_main};
+
 pub use streamed::{Piece, STREAM_MAX};
+pub use tidemill_wasm::MOST_BYTES as WASM_MAX;
+pub use walls::{Wall, walls};
+pub use wasm::{RUNTIME as WASM_RUNTIME, wasm_files};

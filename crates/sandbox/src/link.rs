@@ -37,6 +37,8 @@ pub enum Said {
         kind: String,
         body: Bytes,
         rss_kb: u64,
+        /// Whether the runtime ends after it.
+        last: bool,
     },
 }
 
@@ -95,8 +97,8 @@ impl Link {
                     Answer::Begin { content_type } => Said::Piece(Piece::Begin { content_type }),
                     Answer::Chunk => Said::Piece(Piece::Data(body.unwrap_or_default())),
                     Answer::Response { rss } => Said::Response { body, rss_kb: rss },
-                    Answer::Error { kind, rss } => match body {
-                        Some(body) => Said::Error { kind, body, rss_kb: rss },
+                    Answer::Error { kind, rss, last } => match body {
+                        Some(body) => Said::Error { kind, body, rss_kb: rss, last },
                         None => Said::Response { body: None, rss_kb: rss },
                     },
                 })
@@ -106,7 +108,7 @@ impl Link {
                 Event::InitError { kind, body } => Said::InitError { kind, body, rss_kb: 0 },
                 Event::Piece(piece) => Said::Piece(piece),
                 Event::Response { body } => Said::Response { body, rss_kb: 0 },
-                Event::Error { kind, body } => Said::Error { kind, body, rss_kb: 0 },
+                Event::Error { kind, body } => Said::Error { kind, body, rss_kb: 0, last: false },
             }),
         }
     }

@@ -60,7 +60,7 @@ impl FunctionErrorKind {
 pub enum SandboxError {
     /// No such runtime name, or one we do not run.
     #[error(
-        "The runtime {runtime} is not one this platform runs. Supported: python3.9 and later, nodejs16.x and later, provided, provided.al2, provided.al2023."
+        "The runtime {runtime} is not one this platform runs. Supported: python3.9 and later, nodejs16.x and later, provided, provided.al2, provided.al2023, provided.wasm."
     )]
     UnsupportedRuntime { runtime: String },
     /// The machine lacks the interpreter.
@@ -75,6 +75,9 @@ pub enum SandboxError {
     /// A sandbox could not be made.
     #[error("A sandbox could not be made ({step}): {reason}")]
     Launch { step: &'static str, reason: String },
+    /// A WebAssembly program that cannot be compiled or linked.
+    #[error("The WebAssembly program cannot be run: {reason}.")]
+    Program { reason: String },
     /// A program that cannot be started. Never leaves the executor: it becomes a `Runtime.InvalidEntrypoint` outcome.
     #[error("fork/exec {path}: {reason}")]
     Entrypoint { path: String, reason: String },

@@ -2,10 +2,11 @@
 //!
 //! Only bookkeeping; nothing here waits or runs. `executor.rs` makes and ends sandboxes by what this says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::FunctionSpec;
@@ -30,8 +31,22 @@ struct Function {
     /// The most recently used one last.
     idle: Vec<Idle>,
     busy: usize,
+    /// Invocations that take a sandbox that comes back before one is made for them, by version, the earliest first.
+    waiting: VecDeque<(String, oneshot::Sender<()>)>,
     /// Counts `forget`; sandboxes of an earlier count are not kept.
     epoch: u64,
+}
+
+impl Function {
+    /// Tells the first who waits for this version.
+    fn tell(&mut self, version: &str) {
+        while let Some(at) = self.waiting.iter().position(|(wanted, _)| wanted == version) {
+            let Some((_, waiting)) = self.waiting.remove(at) else { return };
+            if waiting.send(()).is_ok() {
+                return;
+            }
+        }
+    }
 }
 
 struct Idle {
@@ -57,11 +72,13 @@ pub enum Found {
 }
 
 impl Pool {
-    /// Takes an idle sandbox of the function, or room for a new one. Sandboxes to end are added to `dropped`.
+    /// Takes an idle sandbox of the function, or room for a new one. Where the machine is `short` of memory, another one must go for that.
+    /// Sandboxes to end are added to `dropped`.
     pub fn acquire(
         &mut self,
         function: &Arc<FunctionSpec>,
         limit_mb: u64,
+        short: impl FnOnce() -> bool,
         dropped: &mut Vec<Sandbox>,
     ) -> Found {
         self.drop_outdated(function, dropped);
@@ -81,6 +98,7 @@ impl Pool {
             }
             return Found::Warm(Box::new(idle.sandbox), place);
         }
+        let limit_mb = if short() { limit_mb.min(self.promised_mb.max(memory_mb)) } else { limit_mb };
         self.room(function, limit_mb, dropped).map_or(Found::Full, Found::New)
     }
 
@@ -107,6 +125,18 @@ impl Pool {
         Some(place)
     }
 
+    /// Told when a sandbox of the version has come back, once; another may have taken it by then. Whoever waits holds a place.
+    pub fn wait(&mut self, function: &FunctionSpec) -> oneshot::Receiver<()> {
+        let (tell, told) = oneshot::channel();
+        let entry = self.functions.entry(function.arn.clone()).or_default();
+        // Who came first has mostly been served first.
+        while entry.waiting.front().is_some_and(|(_, gone)| gone.is_closed()) {
+            entry.waiting.pop_front();
+        }
+        entry.waiting.push_back((function.version.clone(), tell));
+        told
+    }
+
     /// Up to `most` idle provisioned sandboxes of a version, to be ended.
     pub fn take_provisioned(&mut self, function: &FunctionSpec, most: usize) -> Vec<Sandbox> {
         let Some(entry) = self.functions.get_mut(&function.arn) else { return Vec::new() };
@@ -131,6 +161,7 @@ impl Pool {
             self.forget_if_unused(&place.arn);
             return Some(sandbox);
         }
+        entry.tell(&sandbox.function.version);
         entry.idle.push(Idle { sandbox, since: now, frozen: false });
         None
     }

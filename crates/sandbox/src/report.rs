@@ -28,6 +28,24 @@ pub fn init_report(init: Duration, status: &str, error_type: Option<&str>) -> St
     format!("INIT_REPORT Init Duration: {} ms\tPhase: init\tStatus: {status}{kind}\n", millis(init))
 }
 
+/// The line before a restore from a snapshot.
+pub fn restore_start(family: &str, version: &str, region: &str) -> String {
+    init_start(family, version, region).replacen("INIT_START", "RESTORE_START", 1)
+}
+
+/// The line after it.
+pub fn restore_report(took: Duration, failed: Option<&str>) -> String {
+    let status = failed.map(|kind| format!("\tStatus: error\tError Type: {kind}")).unwrap_or_default();
+    format!("RESTORE_REPORT Restore Duration: {} ms{status}\n", millis(took))
+}
+
+/// How long a restore took, and how much of that the function's own code did.
+#[derive(Clone, Copy, Debug)]
+pub struct Restored {
+    pub took: Duration,
+    pub billed: Duration,
+}
+
 /// What the REPORT line says.
 pub struct Report<'a> {
     pub request_id: &'a str,
@@ -36,6 +54,7 @@ pub struct Report<'a> {
     pub memory_mb: u32,
     pub max_memory_mb: u32,
     pub init: Option<Duration>,
+    pub restore: Option<Restored>,
     /// `timeout`, or `error` with its type.
     pub status: Option<(&'a str, Option<&'a str>)>,
     /// The type of the error the function answered; only logs in JSON and telemetry say it.
@@ -55,6 +74,13 @@ impl Report<'_> {
         );
         if let Some(init) = self.init {
             line.push_str(&format!("Init Duration: {} ms\t", millis(init)));
+        }
+        if let Some(restore) = self.restore {
+            line.push_str(&format!(
+                "Restore Duration: {} ms\tBilled Restore Duration: {} ms\t",
+                millis(restore.took),
+                restore.billed.as_micros().div_ceil(1000)
+            ));
         }
         if let Some((status, kind)) = self.status {
             line.push_str(&format!("Status: {status}\t"));
@@ -130,6 +156,13 @@ impl Exit {
 /// `Runtime.ExitError`: the type, the object for the caller and the line for the log.
 pub fn exited(request_id: &str, exit: Exit) -> (String, Bytes, String) {
     let message = format!("RequestId: {request_id} Error: {}", exit.reason());
+    let (kind, body) = error("Runtime.ExitError", &message);
+    (kind, body, format!("{message}\nRuntime.ExitError\n"))
+}
+
+/// A WebAssembly program that trapped: `wasm trap: wasm \`unreachable\` instruction executed`.
+pub fn trapped(request_id: &str, reason: &str) -> (String, Bytes, String) {
+    let message = format!("RequestId: {request_id} Error: {reason}");
     let (kind, body) = error("Runtime.ExitError", &message);
     (kind, body, format!("{message}\nRuntime.ExitError\n"))
 }
@@ -221,6 +254,7 @@ mod tests {
             memory_mb: 128,
             max_memory_mb: 40,
             init: Some(Duration::from_millis(100)),
+            restore: None,
             status: None,
             error_type: None,
             trace_header: Some("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"),

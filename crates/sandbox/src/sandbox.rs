@@ -11,23 +11,22 @@ use tokio::task::JoinSet;
 use crate::body::Body;
 use crate::cgroup::Cgroup;
 use crate::channel::RESPONSE_MAX;
+use crate::conclusion::{Conclusion, conclude};
 use crate::diary::Diary;
 use crate::extensions::{Failure, ShutdownReason};
 use crate::link::{Link, Said};
 use crate::logs::LogReader;
 use crate::network;
-use crate::report::{self, Exit, Report};
+use crate::report::{self, Exit, Restored};
 use crate::runtimes::plan::NODE_PARENT_MODULES;
 use crate::spawner::messages::Command;
 use crate::streamed::{Streamed, Taken};
 use crate::verdict::Verdict;
 use crate::waiting::{Factory, Waiting};
-use crate::{
-    FunctionErrorKind, FunctionSpec, Hooks, Initialization, Invocation, Outcome, Overhead, SandboxError,
-};
+use crate::{FunctionSpec, Hooks, Initialization, Invocation, Outcome, SandboxError};
 
 /// A sandbox gets its role's credentials once, for twelve hours; an invocation takes fifteen minutes at most.
-const LONGEST_LIFE: Duration = Duration::from_secs(11 * 3600);
+pub const LONGEST_LIFE: Duration = Duration::from_secs(11 * 3600);
 
 pub struct Sandbox {
     pub function: Arc<FunctionSpec>,
@@ -35,7 +34,12 @@ pub struct Sandbox {
     pub link: Link,
     pub log: LogReader,
     pub rss_kb: u64,
-    born: Instant,
+    /// When its credentials were made, or those it was restored with.
+    pub born: Instant,
+    /// Whether its runtime said that it ends.
+    ending: bool,
+    /// How long its restore took, until an invocation has reported it.
+    pub restored: Option<Restored>,
     /// Its log stream, its extensions and its telemetry.
     pub diary: Diary,
     /// When the current invocation must be over, for extensions too.
@@ -48,6 +52,17 @@ pub struct Sandbox {
 impl Sandbox {
     /// Gives a waiting runtime its function: limits, mounts, network. Its code has not run yet.
     pub async fn assign(
+        waiting: Waiting,
+        function: Arc<FunctionSpec>,
+        factory: &Factory,
+        hooks: &Hooks,
+    ) -> Result<Self, SandboxError> {
+        mount(&waiting, &function, factory).await?;
+        Self::settle(waiting, function, factory, hooks)
+    }
+
+    /// What of that is left when everything is mounted.
+    pub fn settle(
         mut waiting: Waiting,
         function: Arc<FunctionSpec>,
         factory: &Factory,
@@ -56,7 +71,6 @@ impl Sandbox {
         let memory = waiting.body.cgroup.as_ref().and_then(|group| {
             group.limit(function.memory_mb, factory.namespaces().then_some(function.tmp_mb))
         });
-        mount(&waiting, &function, factory).await?;
         let control = waiting.body.cell.as_ref().map(|cell| cell.control.clone());
         let diary = Diary::begin(&mut waiting.log, hooks, &function, control);
         let mut servers = network::serve(&mut waiting, &diary, factory, hooks)
@@ -67,7 +81,20 @@ impl Sandbox {
         let Waiting { body, link, log, .. } = waiting;
         let now = Instant::now();
         let ended_by = ShutdownReason::Spindown;
-        Ok(Self { function, body, link, log, rss_kb: 0, born: now, diary, deadline: now, ended_by, servers })
+        Ok(Self {
+            function,
+            body,
+            link,
+            log,
+            rss_kb: 0,
+            born: now,
+            ending: false,
+            restored: None,
+            diary,
+            deadline: now,
+            ended_by,
+            servers,
+        })
     }
 
     /// Runs one invocation and reports it. `used` is how much of the function's time init has used up already.
@@ -119,7 +146,12 @@ impl Sandbox {
                     Verdict::Done(if streamed.begun() { streamed.into_bytes() } else { body })
                 }
                 Heard::Said(Said::Response { body: None, .. }) => Verdict::TooLarge(RESPONSE_MAX),
-                Heard::Said(Said::Error { kind, body, rss_kb } | Said::InitError { kind, body, rss_kb }) => {
+                Heard::Said(Said::Error { kind, body, rss_kb, last }) => {
+                    self.rss_kb = self.rss_kb.max(rss_kb);
+                    self.ending = last;
+                    Verdict::Failed { kind, body }
+                }
+                Heard::Said(Said::InitError { kind, body, rss_kb }) => {
                     self.rss_kb = self.rss_kb.max(rss_kb);
                     Verdict::Failed { kind, body }
                 }
@@ -130,9 +162,9 @@ impl Sandbox {
         }
     }
 
-    /// Whether its credentials may end during another invocation: it is used no more.
+    /// Whether its runtime is ending, or its credentials may end during another invocation: it is used no more.
     pub fn outlived(&self) -> bool {
-        self.born.elapsed() > LONGEST_LIFE
+        self.ending || self.born.elapsed() > LONGEST_LIFE
     }
 
     /// Whether it was made ahead, and is kept.
@@ -172,44 +204,10 @@ impl Sandbox {
         };
         let out_of_memory = matches!(verdict, Verdict::Exited(_))
             && self.body.cgroup.as_ref().is_some_and(|group| group.ran_out_of_memory());
-        let concluded = verdict.conclude(&invocation.request_id, out_of_memory);
-        if let Some(line) = concluded.line {
-            self.log.add(line);
-        }
-        let billed_ms = (duration + init.unwrap_or_default()).as_micros().div_ceil(1000) as u64;
-        let max_memory_mb =
-            if concluded.out_of_memory { self.function.memory_mb } else { self.max_memory_mb() };
-        let status = concluded.status.map(|status| (status, concluded.reported_kind.as_deref()));
-        let report = Report {
-            request_id: &invocation.request_id,
-            duration,
-            billed_ms,
-            memory_mb: self.function.memory_mb,
-            max_memory_mb,
-            init,
-            status,
-            error_type: concluded.error_type.as_deref(),
-            trace_header: invocation.trace_header.as_deref().filter(|header| header.contains("Sampled=1")),
-        };
-        self.log.add(report::end(&invocation.request_id));
-        self.log.add(report.line());
-        self.diary.reported(&report);
-        let log_tail = self.log.tail();
-        self.log.flush().await;
-        Outcome {
-            payload: concluded.payload,
-            function_error: concluded.error_type.as_ref().map(|_| FunctionErrorKind::Unhandled),
-            error_type: concluded.error_type,
-            duration,
-            billed_ms,
-            init,
-            memory_mb: self.function.memory_mb,
-            max_memory_mb,
-            log_stream: self.diary.log_stream.to_string(),
-            log_tail,
-            cold,
-            overhead: Overhead::default(),
-        }
+        let max_memory_mb = self.max_memory_mb();
+        let restore = self.restored.take();
+        let measured = Conclusion { duration, init, restore, cold, out_of_memory, max_memory_mb };
+        conclude(&mut self.log, &self.diary, invocation, verdict, measured).await
     }
 
     fn max_memory_mb(&self) -> u32 {

@@ -5,9 +5,11 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-const PYTHON: [(&str, &str); 2] = [
+const PYTHON: [(&str, &str); 4] = [
     ("bootstrap.py", include_str!("../../../runtimes/python/bootstrap.py")),
     ("zygote.py", include_str!("../../../runtimes/python/zygote.py")),
+    ("snapshot.py", include_str!("../../../runtimes/python/snapshot.py")),
+    ("snapshot_restore_py.py", include_str!("../../../runtimes/python/snapshot_restore_py.py")),
 ];
 const NODE: [(&str, &str); 1] = [("bootstrap.cjs", include_str!("../../../runtimes/nodejs/bootstrap.cjs"))];
 

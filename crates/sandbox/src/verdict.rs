@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::extensions::Failure;
 use crate::report::{self, Exit};
+use crate::snapshots::Snapshotted;
 
 /// How an init phase or an invocation went.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub enum Verdict {
     /// It did not answer within this time.
     TimedOut(Duration),
     Exited(Exit),
+    /// A WebAssembly program did what it must not.
+    Trapped(String),
     /// There is no `bootstrap`, or it cannot be started: its path and why.
     NoEntrypoint(Option<(String, String)>),
     /// An extension could not be started, ended or gave up.
@@ -39,6 +42,22 @@ pub struct Concluded {
 }
 
 impl Verdict {
+    /// The failed init phase of a version that was to be snapshotted, in the words of its state.
+    pub fn of_snapshot(self) -> Snapshotted {
+        let code = match &self {
+            Verdict::TimedOut(_) => "FunctionError.InitTimeout",
+            Verdict::Exited(_) => "FunctionError.RuntimeExitError",
+            Verdict::NoEntrypoint(_) => "FunctionError.InvalidEntryPoint",
+            Verdict::Extension(_) => "FunctionError.ExtensionInitError",
+            _ => "FunctionError",
+        };
+        let said = self.conclude("", false).payload;
+        let said: serde_json::Value = serde_json::from_slice(&said).unwrap_or_default();
+        let text = |name: &str| said.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let reason = format!("{}: {}", text("errorType"), text("errorMessage"));
+        Snapshotted::Failed { code, reason }
+    }
+
     /// `out_of_memory` says whether the kernel ended something in the sandbox for want of memory.
     pub fn conclude(self, request_id: &str, out_of_memory: bool) -> Concluded {
         match self {
@@ -72,6 +91,17 @@ impl Verdict {
                     status: Some("error"),
                     reported_kind: Some(reported),
                     out_of_memory,
+                }
+            }
+            Verdict::Trapped(reason) => {
+                let (kind, payload, line) = report::trapped(request_id, &reason);
+                Concluded {
+                    payload,
+                    error_type: Some(kind.clone()),
+                    line: Some(line),
+                    status: Some("error"),
+                    reported_kind: Some(kind),
+                    out_of_memory: false,
                 }
             }
             Verdict::Extension(failure) => {

@@ -1,6 +1,6 @@
 //! A runtime that waits for a function: a cell with a started interpreter in it, ready to be told what to run.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -46,10 +46,10 @@ pub struct Waiting {
 
 /// The write ends a process that is not yet started will get.
 pub struct Ends {
-    pub log: std::os::fd::OwnedFd,
-    pub status: std::os::fd::OwnedFd,
+    pub log: OwnedFd,
+    pub status: OwnedFd,
     /// The program and its end of the channel, where they are known already.
-    pub program: Option<(Program, std::os::fd::OwnedFd)>,
+    pub program: Option<(Program, OwnedFd)>,
 }
 
 /// What was found out about this machine, and what is wanted of it.
@@ -98,7 +98,7 @@ impl Factory {
         self.alive.lock().take();
     }
 
-    fn alive(&self) -> Result<mpsc::Sender<()>, SandboxError> {
+    pub fn alive(&self) -> Result<mpsc::Sender<()>, SandboxError> {
         self.alive.lock().clone().ok_or(SandboxError::ShutDown)
     }
 
@@ -137,11 +137,23 @@ impl Factory {
         node_env: Option<&[(String, String)]>,
         ahead: bool,
     ) -> Result<Waiting, SandboxError> {
+        self.make_with(plan, zygote, node_env, ahead, None).await
+    }
+
+    /// The same; with a `gate` one that can be kept for SnapStart.
+    pub async fn make_with(
+        &self,
+        plan: &Plan,
+        zygote: Option<&Zygote>,
+        node_env: Option<&[(String, String)]>,
+        ahead: bool,
+        gate: Option<&OwnedFd>,
+    ) -> Result<Waiting, SandboxError> {
         let failed =
             |error: std::io::Error| SandboxError::Launch { step: "sandbox", reason: error.to_string() };
         let uid = self.machine.own_uids.then(|| FIRST_UID + self.uids.fetch_add(1, Ordering::Relaxed) % UIDS);
         let cell = self.cell(plan, uid).await?;
-        let name = format!("s{}", self.names.fetch_add(1, Ordering::Relaxed));
+        let name = self.name();
         let cgroup = self.machine.hierarchy.create(&name).map_err(failed)?;
         let (log, log_end) = LogReader::pipe().map_err(failed)?;
         let (process, status_end) = ProcessWatch::pipe().map_err(failed)?;
@@ -153,13 +165,15 @@ impl Factory {
             forked: plan.family == Family::Python,
             namespaces: self.namespaces(),
             tmp,
+            uid,
             runtime: Handle::current(),
+            within: None,
             alive: self.alive()?,
         };
         let ends = Ends { log: log_end, status: status_end, program: None };
         let mut waiting = match plan.family {
             Family::Provided => provided(body, log, ends),
-            Family::Python => self.python(zygote, body, log, ends, uid, ahead).await?,
+            Family::Python => self.python(zygote, body, log, ends, (uid, ahead, gate)).await?,
             Family::Node => self.node(plan, node_env, ahead, body, log, ends).await?,
         };
         if let Some(cell) = &mut waiting.body.cell {
@@ -176,6 +190,11 @@ impl Factory {
             waiting.api_address = Some(listener.local_addr().map_err(failed)?.to_string());
         }
         Ok(waiting)
+    }
+
+    /// The name of a new sandbox.
+    pub fn name(&self) -> String {
+        format!("s{}", self.names.fetch_add(1, Ordering::Relaxed))
     }
 
     async fn cell(&self, plan: &Plan, uid: Option<u32>) -> Result<Option<Cell>, SandboxError> {
@@ -221,8 +240,7 @@ impl Factory {
         body: Body,
         log: LogReader,
         ends: Ends,
-        uid: Option<u32>,
-        ahead: bool,
+        (uid, ahead, gate): (Option<u32>, bool, Option<&OwnedFd>),
     ) -> Result<Waiting, SandboxError> {
         let failed =
             |error: std::io::Error| SandboxError::Launch { step: "zygote", reason: error.to_string() };
@@ -236,13 +254,18 @@ impl Factory {
         named.add_owned("status", &ends.status);
         if let Some(cell) = &body.cell {
             for name in ["pidns", "netns", "ipcns", "utsns", "mntns", "landlock"] {
-                if let Some(fd) = cell.fds.get(name) {
+                // Rules for one sandbox's /tmp would keep a process out of the next one's.
+                if let Some(fd) = cell.fds.get(name).filter(|_| name != "landlock" || gate.is_none()) {
                     named.add_owned(name, fd);
                 }
             }
         }
-        for (index, fd) in body.cgroup.iter().flat_map(|group| group.entrances()).enumerate() {
-            named.add(&format!("cgroup{index}"), fd);
+        if let Some(gate) = gate {
+            named.add_owned("gate", gate);
+        }
+        let entrances = body.entrances().map_err(failed)?;
+        for (index, fd) in entrances.iter().enumerate() {
+            named.add_owned(&format!("cgroup{index}"), fd);
         }
         let order = Order {
             uid,
@@ -309,7 +332,7 @@ impl Factory {
         body: &mut Body,
         ends: Ends,
         program: Program,
-        channel: Option<&std::os::fd::OwnedFd>,
+        channel: Option<&OwnedFd>,
     ) -> Result<(), SandboxError> {
         self.exec_as(true, body, ends, program, channel).await
     }
@@ -330,7 +353,7 @@ impl Factory {
         body: &mut Body,
         ends: Ends,
         program: Program,
-        channel: Option<&std::os::fd::OwnedFd>,
+        channel: Option<&OwnedFd>,
     ) -> Result<(), SandboxError> {
         let failed = |reason: String| SandboxError::Launch { step: "exec", reason };
         let Some(cell) = &body.cell else { return Err(failed("no cell".into())) };
@@ -340,8 +363,9 @@ impl Factory {
         if let Some(channel) = channel {
             named.add_owned("channel", channel);
         }
-        for (index, fd) in body.cgroup.iter().flat_map(|group| group.entrances()).enumerate() {
-            named.add(&format!("cgroup{index}"), fd);
+        let entrances = body.entrances().map_err(|e| failed(e.to_string()))?;
+        for (index, fd) in entrances.iter().enumerate() {
+            named.add_owned(&format!("cgroup{index}"), fd);
         }
         let shown = program.path.display().to_string();
         let command = Command::Exec { program, main, rlimits: self.rlimits(), fds: named.names };
@@ -382,7 +406,7 @@ fn errno_text(number: i32) -> String {
 }
 
 /// A listener opened elsewhere.
-pub fn listener(fd: std::os::fd::OwnedFd) -> std::io::Result<TcpListener> {
+pub fn listener(fd: OwnedFd) -> std::io::Result<TcpListener> {
     let listener = std::net::TcpListener::from(fd.as_fd().try_clone_to_owned()?);
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)

@@ -12,7 +12,7 @@ use crate::SandboxError;
 use crate::logs::LogReader;
 use crate::runtimes::plan::Plan;
 use crate::spawner::messages::Request;
-use crate::spawner::{Socket, Spawner, filter_program};
+use crate::spawner::{Socket, Spawner, filter_program, filter_program_with_gate};
 
 pub struct Zygote {
     control: Arc<Socket>,
@@ -93,6 +93,7 @@ fn environment(plan: &Plan) -> Vec<(String, String)> {
         ("LD_LIBRARY_PATH".to_owned(), format!("{}/lib", plan.lang)),
         ("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned()),
         ("TIDEMILL_SECCOMP".to_owned(), hex::encode(filter_program())),
+        ("TIDEMILL_SECCOMP_WITH_GATE".to_owned(), hex::encode(filter_program_with_gate())),
     ];
     if let Some(sdk) = &plan.sdk_path {
         env.push(("TIDEMILL_SDK".to_owned(), sdk.clone()));

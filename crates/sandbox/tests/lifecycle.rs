@@ -179,3 +179,22 @@ fn runs(argument: &str) -> bool {
         .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
         .any(|line| String::from_utf8_lossy(&line).split('\0').any(|part| part == argument))
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_of_short_invocations_takes_what_comes_back_instead_of_making_one_each() {
+    let house = house().await;
+    let function = Arc::new(house.python("burst", COUNTS));
+    let calls: Vec<_> = (0..200)
+        .map(|_| {
+            let (executor, function) = (house.executor.clone(), function.clone());
+            tokio::spawn(async move { executor.invoke(&function, Invocation::new(ID, "0")).await })
+        })
+        .collect();
+    for call in calls {
+        success(&call.await.unwrap().unwrap());
+    }
+    let stats = house.executor.stats();
+    assert!(stats.busy == 0 && stats.idle < 100, "{stats:?}");
+    assert_eq!(stats.promised_mb, 256 * stats.idle as u64);
+    house.close().await;
+}

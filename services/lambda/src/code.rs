@@ -15,9 +15,9 @@ use zip::ZipArchive;
 use crate::api::InvalidParameterValueException;
 
 /// Unpacked code may be this large in all (Lambda's limit).
-const MOST_UNPACKED: u64 = 262_144_000;
+pub const MOST_UNPACKED: u64 = 262_144_000;
 /// A zip sent in the request itself (Lambda's limit); larger ones come from S3.
-const MOST_DIRECT: usize = 52_428_800;
+pub const MOST_DIRECT: usize = 52_428_800;
 /// Files in one archive; more than any real package has.
 const MOST_FILES: usize = 100_000;
 
@@ -116,6 +116,23 @@ pub fn check(zip: &[u8]) -> Result<(), Fault> {
         total = total.saturating_add(entry.size());
     }
     if total > MOST_UNPACKED { Err(too_large()) } else { Ok(()) }
+}
+
+/// The first of these files that a checked zip has.
+pub fn file(zip: &[u8], names: &[String], most: usize) -> Result<Option<Bytes>, Fault> {
+    let mut archive = ZipArchive::new(Cursor::new(zip)).map_err(|_| no_zip())?;
+    let Some(name) = names.iter().find(|name| archive.index_for_name(name).is_some()) else {
+        return Ok(None);
+    };
+    let mut content = Vec::new();
+    let mut entry = archive.by_name(name).map_err(|_| no_zip())?;
+    let read = entry.by_ref().take(most as u64 + 1).read_to_end(&mut content).map_err(|_| no_zip())?;
+    if read > most {
+        let sentence =
+            format!("{name} is larger than {most} bytes, the most a WebAssembly program may have.");
+        return Err(InvalidParameterValueException::new(sentence).into());
+    }
+    Ok(Some(content.into()))
 }
 
 /// Unpacks a checked zip into `folder`, which appears whole or not at all. A folder that is there is taken as it is.

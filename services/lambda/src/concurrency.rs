@@ -10,7 +10,6 @@ use crate::{
         GetFunctionConcurrencyResponse, InvalidParameterValueException, PutFunctionConcurrencyRequest,
     },
     names::Named,
-    places::ACCOUNT_CONCURRENCY,
 };
 
 /// What must stay for functions without a reservation.
@@ -29,7 +28,7 @@ pub async fn put_function_concurrency(
         .filter(|f| f.arn != named.arn)
         .map(|f| f.kept_concurrency())
         .sum();
-    if others.saturating_add(wanted) > ACCOUNT_CONCURRENCY - UNRESERVED {
+    if others.saturating_add(wanted) > lambda.quotas.concurrency - UNRESERVED {
         let sentence = format!(
             "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [{UNRESERVED}]."
         );

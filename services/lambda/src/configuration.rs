@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use tidemill_platform::{Cx, Fault};
-use tidemill_sandbox::{JsonLogs, LogLevel};
+use tidemill_sandbox::{JsonLogs, LogLevel, WASM_RUNTIME};
 
 use crate::{
     api,
@@ -14,7 +14,7 @@ use crate::{
 
 const MOST_ENVIRONMENT: usize = 4096;
 /// Lambda sets these itself; a function's environment must not.
-const RESERVED: [&str; 15] = [
+const RESERVED: [&str; 18] = [
     "_HANDLER",
     "_X_AMZN_TRACE_ID",
     "AWS_DEFAULT_REGION",
@@ -30,10 +30,31 @@ const RESERVED: [&str; 15] = [
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "AWS_LAMBDA_RUNTIME_API",
+    "AWS_LAMBDA_MAX_CONCURRENCY",
+    "LAMBDA_TASK_ROOT",
+    "LAMBDA_RUNTIME_DIR",
+];
+/// How the names of runtimes begin that AWS takes no new functions for and no machine has.
+const ENDED: [&str; 15] = [
+    "nodejs4.3",
+    "nodejs6.",
+    "nodejs8.",
+    "nodejs10.",
+    "nodejs12.",
+    "nodejs14.",
+    "python2.",
+    "python3.6",
+    "python3.7",
+    "python3.8",
+    "dotnetcore",
+    "dotnet6",
+    "ruby2.",
+    "go1.",
+    "java8",
 ];
 
 /// What a request says; absent members keep what was there.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Wanted {
     pub description: Option<String>,
     pub runtime: Option<String>,
@@ -48,6 +69,7 @@ pub struct Wanted {
     pub architecture: Option<String>,
     pub logging: Option<api::LoggingConfig>,
     pub layers: Option<Vec<crate::layers::Use>>,
+    pub snap_start: Option<bool>,
 }
 
 /// A configuration before anything was asked.
@@ -75,6 +97,7 @@ pub fn apply(cx: &Cx, there: &Configuration, wanted: Wanted) -> Result<Configura
     next.environment = wanted.environment.unwrap_or(next.environment);
     next.architecture = wanted.architecture.unwrap_or(next.architecture);
     next.layers = wanted.layers.unwrap_or(next.layers);
+    next.snap_start = wanted.snap_start.unwrap_or(next.snap_start);
     if let Some(arn) = wanted.dead_letter_arn {
         next.dead_letter_arn = (!arn.is_empty()).then_some(arn);
     }
@@ -127,17 +150,16 @@ fn check(cx: &Cx, next: &Configuration) -> Result<(), Fault> {
     if next.memory_mb > 10_240 {
         return invalid("'MemorySize' value failed to satisfy constraint: Member must have value less than or equal to 10240".to_string());
     }
-    let size: usize = next.environment.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if size > MOST_ENVIRONMENT {
-        return invalid("Lambda was unable to configure your environment variables because the environment variables you have provided exceeded the 4KB limit. String measured: {...}".into());
-    }
-    if let Some(name) = next.environment.keys().find(|name| RESERVED.contains(&name.as_str())) {
+    check_environment(&next.environment)?;
+    if next.runtime == "nodejs" || ENDED.iter().any(|name| next.runtime.starts_with(name)) {
         return invalid(format!(
-            "Lambda was unable to configure your environment variables because the environment variables you have provided contains reserved keys that are currently not supported for modification. Reserved keys used in this request: {name}"
+            "The runtime parameter of {} is no longer supported for creating or updating AWS Lambda functions. We recommend you use a supported runtime while creating or updating functions.",
+            next.runtime
         ));
     }
     if next.architecture != std::env::consts::ARCH.replace("aarch64", "arm64")
         && next.runtime.starts_with("provided")
+        && next.runtime != WASM_RUNTIME
     {
         return Err(Fault::not_implemented(format!(
             "the architecture {} on this machine",
@@ -145,7 +167,28 @@ fn check(cx: &Cx, next: &Configuration) -> Result<(), Fault> {
         )));
     }
     crate::code::check_together(next.unpacked_size, &next.layers)?;
+    crate::snapstart::check(next)?;
     check_role(cx, &next.role)
+}
+
+/// Lambda measures the variables as JSON.
+fn check_environment(variables: &BTreeMap<String, String>) -> Result<(), Fault> {
+    let unable = "Lambda was unable to configure your environment variables because the environment variables you have provided";
+    let reserved: Vec<&str> =
+        variables.keys().map(String::as_str).filter(|name| RESERVED.contains(name)).collect();
+    if !reserved.is_empty() {
+        let sentence = format!(
+            "{unable} contains reserved keys that are currently not supported for modification. Reserved keys used in this request: {}",
+            reserved.join(", ")
+        );
+        return Err(InvalidParameterValueException::new(sentence).into());
+    }
+    let measured = serde_json::to_string(variables).unwrap_or_default();
+    if measured.len() > MOST_ENVIRONMENT {
+        let sentence = format!("{unable} exceeded the 4KB limit. String measured: {measured}");
+        return Err(InvalidParameterValueException::new(sentence).into());
+    }
+    Ok(())
 }
 
 /// Where keys are checked roles must exist; on loopback any well-formed one is taken at its word, as local setups expect.
@@ -172,7 +215,7 @@ pub fn wire(
     arn: String,
 ) -> FunctionConfiguration {
     let c = configuration;
-    FunctionConfiguration {
+    let answer = FunctionConfiguration {
         function_name: Some(row.name.clone()),
         function_arn: Some(arn),
         runtime: (!c.runtime.is_empty()).then(|| c.runtime.as_str().into()),
@@ -201,10 +244,6 @@ pub fn wire(
         package_type: Some(api::PackageType::Zip),
         architectures: Some(vec![c.architecture.as_str().into()]),
         ephemeral_storage: Some(api::EphemeralStorage { size: c.tmp_mb }),
-        snap_start: Some(api::SnapStartResponse {
-            apply_on: Some("None".into()),
-            optimization_status: Some("Off".into()),
-        }),
         runtime_version_config: Some(api::RuntimeVersionConfig {
             runtime_version_arn: Some(runtime_version_arn(row, c)),
             error: None,
@@ -216,7 +255,8 @@ pub fn wire(
             system_log_level: c.system_log_level.as_deref().map(Into::into),
         }),
         ..FunctionConfiguration::default()
-    }
+    };
+    crate::snapstart::describe(row, version, c, answer)
 }
 
 fn layer(used: &crate::layers::Use) -> api::Layer {

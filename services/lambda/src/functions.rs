@@ -6,20 +6,18 @@ use crate::{
     Lambda, api,
     api::{
         CreateFunctionRequest, DeleteFunctionRequest, FunctionCodeLocation, FunctionConfiguration,
-        GetAccountSettingsRequest, GetAccountSettingsResponse, GetFunctionConfigurationRequest,
-        GetFunctionRequest, GetFunctionResponse, InvalidParameterValueException, LastUpdateStatus,
-        ListFunctionsRequest, ListFunctionsResponse, PreconditionFailedException, ResourceConflictException,
-        State, UpdateFunctionCodeRequest, UpdateFunctionConfigurationRequest,
+        GetFunctionConfigurationRequest, GetFunctionRequest, GetFunctionResponse,
+        InvalidParameterValueException, LastUpdateStatus, ListFunctionsRequest, ListFunctionsResponse,
+        PreconditionFailedException, ResourceConflictException, State, UpdateFunctionCodeRequest,
+        UpdateFunctionConfigurationRequest,
     },
     code::{self, Source},
     configuration::{self, Wanted, apply, wire},
     layers,
     names::Named,
+    snapstart,
     state::FunctionRow,
 };
-
-/// Functions may together hold this much code (Lambda's quota).
-const CODE_QUOTA: i64 = 80_530_636_800;
 
 pub async fn create_function(
     lambda: &Lambda,
@@ -42,13 +40,6 @@ pub async fn create_function(
         ("KMSKeyArn", input.kms_key_arn.as_ref().is_some_and(|arn| !arn.is_empty())),
         ("FileSystemConfigs", input.file_system_configs.as_ref().is_some_and(|list| !list.is_empty())),
         ("CodeSigningConfigArn", input.code_signing_config_arn.is_some()),
-        (
-            "SnapStart",
-            input
-                .snap_start
-                .as_ref()
-                .is_some_and(|snap| snap.apply_on == Some(api::SnapStartApplyOn::PublishedVersions)),
-        ),
         ("CapacityProviderConfig", input.capacity_provider_config.is_some()),
         ("DurableConfig", input.durable_config.is_some()),
         ("TenancyConfig", input.tenancy_config.is_some()),
@@ -87,9 +78,12 @@ pub async fn create_function(
             .map(|arch| arch.to_string()),
         logging: input.logging_config,
         layers: Some(layers::wanted(lambda, cx, &input.layers.unwrap_or_default())?),
+        snap_start: snapstart::wanted(input.snap_start),
     };
-    let row = new_function(cx, &named, wanted, &zip, input.tags.unwrap_or_default())?;
-    lambda.runner.expect(&row.latest.runtime).await?;
+    let tags = input.tags.unwrap_or_default();
+    crate::tags::check(&tags)?;
+    let row = new_function(cx, &named, wanted, &zip, tags)?;
+    lambda.runner.accept(&row.latest, Some(&zip)).await?;
     let name = named.name.clone();
     let row = lambda
         .insert(row, Some(zip), || {
@@ -140,6 +134,7 @@ pub fn new_function(
         recursion_allowed: false,
         provisioned: Default::default(),
         runtime_kept: Default::default(),
+        snapstarts: Default::default(),
     })
 }
 
@@ -260,6 +255,7 @@ pub async fn update_function_code(
     next.code_size = i64::try_from(zip.len()).unwrap_or(i64::MAX);
     next.unpacked_size = code::unpacked_size(&zip);
     code::check_together(next.unpacked_size, &next.layers)?;
+    lambda.runner.accept(&next, Some(&zip)).await?;
     if input.dry_run == Some(true) {
         return Ok(wire(&row, "$LATEST", &next, row.arn.clone()));
     }
@@ -293,18 +289,8 @@ pub async fn update_function_configuration(
         ("KMSKeyArn", input.kms_key_arn.as_ref().is_some_and(|arn| !arn.is_empty())),
         ("FileSystemConfigs", input.file_system_configs.as_ref().is_some_and(|list| !list.is_empty())),
         ("ImageConfig", input.image_config.is_some()),
-        (
-            "SnapStart",
-            input
-                .snap_start
-                .as_ref()
-                .is_some_and(|snap| snap.apply_on == Some(api::SnapStartApplyOn::PublishedVersions)),
-        ),
     ])?;
     let named = Named::read(cx, &input.function_name, None)?;
-    if let Some(runtime) = &input.runtime {
-        lambda.runner.expect(runtime.as_str()).await?;
-    }
     let wanted = Wanted {
         description: input.description,
         runtime: input.runtime.map(|runtime| runtime.to_string()),
@@ -319,7 +305,12 @@ pub async fn update_function_configuration(
         architecture: None,
         logging: input.logging_config,
         layers: input.layers.map(|arns| layers::wanted(lambda, cx, &arns)).transpose()?,
+        snap_start: snapstart::wanted(input.snap_start),
     };
+    let row = lambda.get(&named)?;
+    if wanted.runtime.is_some() || wanted.handler.is_some() || wanted.layers.is_some() {
+        lambda.runner.accept(&apply(cx, &row.latest, wanted.clone())?, None).await?;
+    }
     let answer = lambda
         .change(&named, None, |row| {
             expect_revision(row, input.revision_id.as_deref())?;
@@ -379,36 +370,15 @@ pub async fn delete_function(
                         .into());
                     }
                     row.versions.remove(&version);
+                    row.snapstarts.remove(&version);
                     row.provisioned.remove(&text);
                     Ok(())
                 })
                 .await?;
+            lambda.forget_snapshots(&named.arn);
         }
     }
     Ok(api::DeleteFunctionResponse { status_code: Some(204) })
-}
-
-pub async fn get_account_settings(
-    lambda: &Lambda,
-    cx: &Cx,
-    _: GetAccountSettingsRequest,
-) -> Result<GetAccountSettingsResponse, Fault> {
-    let functions = lambda.list(cx.account(), cx.region());
-    let reserved: i32 = functions.iter().filter_map(|f| f.reserved_concurrency).sum();
-    let sizes =
-        functions.iter().map(|f| f.latest.code_size + f.versions.values().map(|c| c.code_size).sum::<i64>());
-    let account_limit = api::AccountLimit {
-        total_code_size: Some(CODE_QUOTA),
-        code_size_unzipped: Some(262_144_000),
-        code_size_zipped: Some(52_428_800),
-        concurrent_executions: Some(crate::places::ACCOUNT_CONCURRENCY),
-        unreserved_concurrent_executions: Some(crate::places::ACCOUNT_CONCURRENCY - reserved),
-    };
-    let account_usage = api::AccountUsage {
-        total_code_size: Some(sizes.sum::<i64>() + lambda.layers.size(cx.account(), cx.region())),
-        function_count: Some(functions.len() as i64),
-    };
-    Ok(GetAccountSettingsResponse { account_limit: Some(account_limit), account_usage: Some(account_usage) })
 }
 
 fn refuse(asked: &[(&str, bool)]) -> Result<(), Fault> {

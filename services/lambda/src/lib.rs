@@ -2,14 +2,15 @@
 //! event source mappings.
 //!
 //! `state` keeps the functions; `functions`, `versions`, `aliases`, `permissions`, `concurrency`, `provisioned`, `recursion`,
-//! `event_invoke`, `tags`, `layers`, `runtime_management` are the API by noun; `places` says who may run, `run` executes (crate
+//! `event_invoke`, `tags`, `layers`, `runtime_management`, `quotas`, `code_signing` are the API by noun; `places` says who may run, `run` executes (crate
 //! `sandbox` does the work), `streaming` hands answers on in pieces; `asynchronous` is the function as a target of deliveries;
-//! `urls` puts it behind an HTTP address; `mappings` read streams and queues. SnapStart is not built yet.
+//! `urls` puts it behind an HTTP address; `mappings` read streams and queues. `snapstart` has versions begin from a snapshot.
 
 mod aliases;
 pub mod api;
 mod asynchronous;
 mod code;
+mod code_signing;
 mod concurrency;
 mod configuration;
 mod downloads;
@@ -22,13 +23,16 @@ mod names;
 mod permissions;
 mod places;
 mod provisioned;
+mod quotas;
 mod recursion;
 mod resources;
 mod run;
 mod runtime_management;
+mod snapstart;
 mod state;
 mod streaming;
 mod tags;
+mod traces;
 mod urls;
 mod versions;
 
@@ -41,6 +45,7 @@ use tidemill_store::Damaged;
 
 use api::op;
 pub use downloads::PREFIX as DOWNLOADS;
+pub use quotas::Quotas;
 pub use state::Lambda;
 
 /// What Lambda needs beside the platform.
@@ -48,6 +53,7 @@ pub struct Parts {
     pub delivery: Delivery,
     pub streams: Streams,
     pub executor: ExecutorConfig,
+    pub quotas: Quotas,
     /// Serves connections that functions open to the AWS endpoint.
     pub connections: Option<Arc<dyn ConnectionHandler>>,
 }
@@ -82,7 +88,10 @@ fn table(lambda: Arc<Lambda>) -> Service {
         .on::<op::UpdateFunctionCode>(functions::update_function_code)
         .on::<op::UpdateFunctionConfiguration>(functions::update_function_configuration)
         .on::<op::DeleteFunction>(functions::delete_function)
-        .on::<op::GetAccountSettings>(functions::get_account_settings)
+        .on::<op::GetAccountSettings>(quotas::get_account_settings)
+        .on::<op::GetFunctionCodeSigningConfig>(code_signing::get_function_code_signing_config)
+        .on::<op::DeleteFunctionCodeSigningConfig>(code_signing::delete_function_code_signing_config)
+        .on::<op::ListCodeSigningConfigs>(code_signing::list_code_signing_configs)
         .on::<op::PublishVersion>(versions::publish_version)
         .on::<op::ListVersionsByFunction>(versions::list_versions_by_function)
         .on::<op::CreateAlias>(aliases::create_alias)

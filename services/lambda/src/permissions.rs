@@ -12,6 +12,7 @@ use crate::{
         ResourceNotFoundException,
     },
     names::Named,
+    state::FunctionRow,
 };
 
 pub async fn add_permission(
@@ -26,6 +27,7 @@ pub async fn add_permission(
             if !row.has(named.qualifier.as_deref()) {
                 return Err(named.not_found());
             }
+            expect_policy(row, input.revision_id.as_deref())?;
             let statements = row.statements.entry(named.qualifier.clone().unwrap_or_default()).or_default();
             if statements.contains_key(&input.statement_id) {
                 let sentence = format!("The statement id ({}) provided already exists. Please provide a new statement id, or remove the existing statement.", input.statement_id);
@@ -35,6 +37,13 @@ pub async fn add_permission(
             Ok(AddPermissionResponse { statement: Some(statement) })
         })
         .await
+}
+
+fn expect_policy(row: &FunctionRow, revision: Option<&str>) -> Result<(), Fault> {
+    if revision.is_none_or(|revision| revision == row.latest.revision_id) {
+        return Ok(());
+    }
+    Err(PreconditionFailedException::new("The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to retrieve the latest Revision Id").into())
 }
 
 fn statement(named: &Named, input: &AddPermissionRequest) -> Value {
@@ -61,6 +70,8 @@ fn statement(named: &Named, input: &AddPermissionRequest) -> Value {
         &input.function_url_auth_type.as_ref().map(ToString::to_string),
     );
     when("ArnLike", "AWS:SourceArn", &input.source_arn);
+    let by_url = input.invoked_via_function_url.map(|by_url| by_url.to_string());
+    when("Bool", "lambda:InvokedViaFunctionUrl", &by_url);
     let mut statement = json!({
         "Sid": input.statement_id,
         "Effect": "Allow",
@@ -82,12 +93,14 @@ pub async fn remove_permission(
     let named = Named::read(cx, &input.function_name, input.qualifier.as_deref())?;
     lambda
         .change(&named, None, |row| {
-            if input.revision_id.as_ref().is_some_and(|revision| *revision != row.latest.revision_id) {
-                return Err(PreconditionFailedException::new("The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to retrieve the latest Revision Id").into());
-            }
+            expect_policy(row, input.revision_id.as_deref())?;
             let statements = row.statements.entry(named.qualifier.clone().unwrap_or_default()).or_default();
             if statements.remove(&input.statement_id).is_none() {
-                return Err(ResourceNotFoundException::new(format!("Statement {} is not found in resource policy.", input.statement_id)).into());
+                return Err(ResourceNotFoundException::new(format!(
+                    "Statement {} is not found in resource policy.",
+                    input.statement_id
+                ))
+                .into());
             }
             Ok(Unit)
         })

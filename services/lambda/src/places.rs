@@ -15,13 +15,11 @@ use tidemill_platform::Fault;
 
 use crate::{api::TooManyRequestsException, names::home, state::FunctionRow};
 
-/// Invocations of an account at the same time (Lambda's default quota).
-pub const ACCOUNT_CONCURRENCY: i32 = 1000;
-
 type Counter = Arc<AtomicI32>;
 
-#[derive(Default)]
 pub struct Places {
+    /// Invocations of an account at the same time.
+    most: i32,
     /// Function ARN → invocations under way, of functions with a reservation.
     functions: Mutex<HashMap<String, Counter>>,
     /// Function ARN and version → invocations on provisioned sandboxes.
@@ -47,6 +45,10 @@ impl Drop for Place {
 }
 
 impl Places {
+    pub fn new(most: i32) -> Places {
+        Places { most, functions: Mutex::default(), provisioned: Mutex::default(), shared: Mutex::default() }
+    }
+
     pub fn enter(&self, row: &FunctionRow, version: &str) -> Result<Place, Fault> {
         let provisioned = row.provisioned_total();
         if provisioned > 0
@@ -61,7 +63,7 @@ impl Places {
             }
             None => {
                 let (busy, kept) = self.shared(home(&row.arn));
-                (busy, ACCOUNT_CONCURRENCY - kept, "ConcurrentInvocationLimitExceeded")
+                (busy, self.most - kept, "ConcurrentInvocationLimitExceeded")
             }
         };
         take(counter, limit).ok_or_else(|| throttled(reason))

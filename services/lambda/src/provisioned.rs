@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tidemill_api::Unit;
 use tidemill_platform::{Cx, Fault, Trace, page::page};
-use tidemill_sandbox::{FunctionSpec, Initialization};
+use tidemill_sandbox::{FunctionSpec, Initialization, WASM_RUNTIME};
 
 use crate::{
     Lambda,
@@ -23,7 +23,6 @@ use crate::{
     concurrency::UNRESERVED,
     configuration,
     names::Named,
-    places::ACCOUNT_CONCURRENCY,
     state::FunctionRow,
 };
 
@@ -92,10 +91,14 @@ pub async fn put_provisioned_concurrency_config(
         .filter(|f| f.arn != named.arn)
         .map(|f| f.kept_concurrency())
         .sum();
+    let unreserved = lambda.quotas.concurrency - kept_by_others;
     lambda
         .change(&named, None, |row| {
             check_qualifier(row, &named, &input.qualifier)?;
-            check_room(row, &input.qualifier, fresh.wanted, kept_by_others)?;
+            check_room(row, &input.qualifier, fresh.wanted, unreserved)?;
+            check_runtime(row)?;
+            let shares = row.shares(&input.qualifier, 0);
+            crate::snapstart::check_provisioned(row, shares.iter().map(|(version, _)| version.as_str()))?;
             row.provisioned.insert(input.qualifier.clone(), fresh.clone());
             Ok(())
         })
@@ -110,6 +113,15 @@ pub async fn put_provisioned_concurrency_config(
         last_modified: Some(configuration::modified(fresh.modified_at)),
         ..Default::default()
     })
+}
+
+/// WebAssembly functions begin anew with each invocation: nothing could be kept ready.
+fn check_runtime(row: &FunctionRow) -> Result<(), Fault> {
+    let mut runtimes = std::iter::once(&row.latest).chain(row.versions.values()).map(|c| &c.runtime);
+    match runtimes.any(|runtime| runtime == WASM_RUNTIME) {
+        true => Err(Fault::not_implemented("provisioned concurrency of the runtime provided.wasm")),
+        false => Ok(()),
+    }
 }
 
 /// A version is provisioned by one configuration, its own or that of one alias.
@@ -151,7 +163,8 @@ fn check_qualifier(row: &FunctionRow, named: &Named, qualifier: &str) -> Result<
     Ok(())
 }
 
-fn check_room(row: &FunctionRow, qualifier: &str, wanted: i32, kept_by_others: i32) -> Result<(), Fault> {
+/// `unreserved` is what other functions leave of the account's concurrency.
+fn check_room(row: &FunctionRow, qualifier: &str, wanted: i32, unreserved: i32) -> Result<(), Fault> {
     let invalid = |sentence: String| Err(InvalidParameterValueException::new(sentence).into());
     let there = row.provisioned.get(qualifier).map_or(0, |row| row.wanted);
     let in_all = (row.provisioned_total() - there).saturating_add(wanted);
@@ -162,7 +175,6 @@ fn check_room(row: &FunctionRow, qualifier: &str, wanted: i32, kept_by_others: i
             invalid("Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution for function".into())
         };
     }
-    let unreserved = ACCOUNT_CONCURRENCY - kept_by_others;
     if in_all > unreserved {
         return invalid(format!(
             "Specified ConcurrentExecutions for function is greater than account's unreserved concurrency [{unreserved}]."

@@ -152,7 +152,7 @@ impl Resources {
             &zip,
             tags(properties, wanted.tags),
         )?;
-        self.0.runner.expect(&row.latest.runtime).await?;
+        self.0.runner.accept(&row.latest, Some(&zip)).await?;
         let exists = || Fault::new("AlreadyExists", format!("{name} already exists in stack"));
         let row = FunctionRow { recursion_allowed: recursion_allowed(properties), ..row };
         let row = self.0.insert(row, Some(zip), exists).await?;
@@ -176,6 +176,9 @@ impl Resources {
             Some(function_code(cx, properties).await?)
         };
         let fresh = configuration::apply(cx, &configuration::fresh(), self.settings(cx, properties)?)?;
+        let mut accepted = fresh.clone();
+        accepted.code_sha256.clone_from(&self.0.get(&named)?.latest.code_sha256);
+        self.0.runner.accept(&accepted, zip.as_ref()).await?;
         let tags = tags(properties, wanted.tags);
         let hash = zip.as_ref().map(|zip| {
             (code::sha256(zip), i64::try_from(zip.len()).unwrap_or(i64::MAX), code::unpacked_size(zip))
@@ -230,6 +233,7 @@ impl Resources {
         let named = Named::read(cx, &text(properties, "FunctionName").unwrap_or_default(), None)?;
         let version = versions::publish(&self.0, cx, &named, text(properties, "Description"), None).await?;
         let (arn, number) = (version.function_arn.unwrap_or_default(), version.version.unwrap_or_default());
+        self.0.ready(&named.arn, &number).await?;
         self.provision(cx, &named, &number, properties).await?;
         Ok(provided(&arn, [("FunctionArn", arn.clone()), ("Version", number)]))
     }
@@ -307,6 +311,7 @@ impl Resources {
             event_source_token: text(properties, "EventSourceToken"),
             principal_org_id: text(properties, "PrincipalOrgID"),
             function_url_auth_type: text(properties, "FunctionUrlAuthType").as_deref().map(Into::into),
+            invoked_via_function_url: properties.get("InvokedViaFunctionUrl").and_then(Value::as_bool),
             ..api::AddPermissionRequest::default()
         };
         let id = input.statement_id.clone();
@@ -388,7 +393,6 @@ fn refuse(properties: &Value) -> Result<(), Fault> {
         "FileSystemConfigs",
         "ImageConfig",
         "CodeSigningConfigArn",
-        "SnapStart",
         "DurableConfig",
         "TenancyConfig",
         "CapacityProviderConfig",
@@ -454,6 +458,9 @@ fn settings(properties: &Value) -> configuration::Wanted {
         architecture: properties.pointer("/Architectures/0").and_then(Value::as_str).map(str::to_string),
         logging,
         layers: None,
+        snap_start: Some(
+            properties.pointer("/SnapStart/ApplyOn").is_some_and(|on| on == "PublishedVersions"),
+        ),
     }
 }
 

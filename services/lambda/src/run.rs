@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 use tidemill_platform::{Cx, Fault, Platform, Timestamp, doors};
 use tidemill_sandbox::{
     ConnectionHandler, Credentials, CredentialsProvider, Executor, ExecutorConfig, FunctionSpec, Hooks,
-    Invocation, LogLine, LogSink, Outcome, Piece, Provisioned, SandboxError, Tracing,
+    Invocation, LogLine, LogSink, Outcome, Piece, Provisioned, SandboxError, Snapshotted, Tracing, WASM_MAX,
+    WASM_RUNTIME, wasm_files,
 };
 use tokio::sync::{OnceCell, mpsc};
 
@@ -20,6 +21,7 @@ use crate::{
     places::{Places, throttled},
     recursion,
     state::{Configuration, FunctionRow},
+    traces,
 };
 
 /// How long a sandbox's credentials last.
@@ -68,15 +70,9 @@ impl Runner {
         platform: Arc<Platform>,
         config: ExecutorConfig,
         connections: Option<Arc<dyn ConnectionHandler>>,
+        places: Places,
     ) -> Runner {
-        Runner {
-            platform,
-            config,
-            connections,
-            executor: OnceCell::new(),
-            specs: Mutex::default(),
-            places: Places::default(),
-        }
+        Runner { platform, config, connections, executor: OnceCell::new(), specs: Mutex::default(), places }
     }
 
     async fn executor(&self) -> Result<&Executor, Fault> {
@@ -84,7 +80,11 @@ impl Runner {
             let logs = Arc::new(ToLogs(self.platform.clone()));
             let executor = Executor::new(
                 self.config.clone(),
-                Hooks { logs, connections: self.connections.clone(), segments: None },
+                Hooks {
+                    logs,
+                    connections: self.connections.clone(),
+                    segments: Some(Arc::new(traces::NoCollector)),
+                },
             )
             .await?;
             let report = executor.tier();
@@ -105,6 +105,33 @@ impl Runner {
             .map_err(|error| InvalidParameterValueException::new(error.to_string()).into())
     }
 
+    /// Whether a function can run here as it is configured. `zip` is its code where that is new. A WebAssembly program is compiled.
+    pub async fn accept(&self, c: &Configuration, zip: Option<&Bytes>) -> Result<(), Fault> {
+        self.expect(&c.runtime).await?;
+        if c.runtime != WASM_RUNTIME {
+            return Ok(());
+        }
+        if !c.layers.is_empty() {
+            return Err(Fault::not_implemented("layers of functions with the runtime provided.wasm"));
+        }
+        let zip = match zip {
+            Some(zip) => zip.clone(),
+            None => self.zip(&c.code_sha256)?,
+        };
+        let names = wasm_files(&c.handler);
+        let found = tokio::task::spawn_blocking(move || code::file(&zip, &names, WASM_MAX));
+        let Some(program) = found.await.map_err(Fault::internal)?? else {
+            let sentence = format!(
+                "The handler {} of the runtime {WASM_RUNTIME} names no WebAssembly program in the code: there is no {}.",
+                c.handler,
+                wasm_files(&c.handler).first().map_or("such path", String::as_str),
+            );
+            return Err(InvalidParameterValueException::new(sentence).into());
+        };
+        let prepared = self.executor().await?.prepare_wasm(program).await;
+        prepared.map_err(|error| InvalidParameterValueException::new(error.to_string()).into())
+    }
+
     /// Begins to warm up the interpreters of these runtimes.
     pub async fn warm_up(&self, runtimes: impl IntoIterator<Item = String>) {
         for runtime in runtimes {
@@ -115,7 +142,9 @@ impl Runner {
     }
 
     pub async fn run(&self, cx: &Cx, run: Run<'_>) -> Result<Outcome, Fault> {
-        let trace_header = recursion::pass(run.row, cx.trace(), run.call.chained)?;
+        run.row.check_ready(run.version)?;
+        let trace = traces::of_invocation(cx.trace(), run.configuration.traced, cx.random());
+        let trace_header = recursion::pass(run.row, &trace, run.call.chained)?;
         let place = self.places.enter(run.row, run.version)?;
         let spec = self.spec(cx, run.row, run.version, run.configuration).await?;
         let invocation = Invocation {
@@ -135,6 +164,21 @@ impl Runner {
             executor.invoke(&spec, invocation).await
         });
         running.await.map_err(Fault::internal)?.map_err(fault)
+    }
+
+    /// Runs the init phase of a version once, for all its sandboxes.
+    pub async fn snapshot(
+        &self,
+        spec: Arc<FunctionSpec>,
+    ) -> Result<Result<Snapshotted, SandboxError>, Fault> {
+        Ok(self.executor().await?.snapshot(&spec).await)
+    }
+
+    /// Lets go of the snapshots of the versions of a function that `keep` does not name.
+    pub fn snapshot_only(&self, arn: &str, keep: &dyn Fn(&str) -> bool) {
+        if let Some(executor) = self.executor.get() {
+            executor.snapshot_only(arn, keep);
+        }
     }
 
     /// Keeps this many sandboxes of a version ready.
@@ -192,7 +236,7 @@ impl Runner {
             tracing: if c.traced { Tracing::Active } else { Tracing::PassThrough },
             outbound_network: true,
             revision: c.revision_id.clone(),
-            initialization: Default::default(),
+            initialization: row.initialization(version),
         });
         self.specs.lock().insert(key, spec.clone());
         Ok(spec)
@@ -204,18 +248,17 @@ impl Runner {
         if folder.exists() {
             return Ok(folder);
         }
-        let found = self.platform.store.get(
-            &crate::state::CODE,
-            tidemill_store::Partition::of(sha256),
-            &sha256.to_string(),
-        );
-        let zip = found
-            .map_err(Fault::internal)?
-            .ok_or_else(|| Fault::internal(format!("the code {sha256} is not in the store")))?
-            .value;
+        let zip = self.zip(sha256)?;
         let to = folder.clone();
         tokio::task::spawn_blocking(move || code::unpack(&zip, &to)).await.map_err(Fault::internal)??;
         Ok(folder)
+    }
+
+    fn zip(&self, sha256: &str) -> Result<Bytes, Fault> {
+        let partition = tidemill_store::Partition::of(sha256);
+        let found = self.platform.store.get(&crate::state::CODE, partition, &sha256.to_string());
+        let missing = || Fault::internal(format!("the code {sha256} is not in the store"));
+        Ok(found.map_err(Fault::internal)?.ok_or_else(missing)?.value)
     }
 
     /// Code or configuration changed, or the function is gone: its sandboxes are not used again.

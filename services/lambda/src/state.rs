@@ -17,8 +17,11 @@ use crate::{
     layers::Layers,
     mappings::{MappingRow, queues::Readers},
     names::{Named, home},
+    places::Places,
     provisioned::{ProvisionedRow, Provisioning},
+    quotas::Quotas,
     run::Runner,
+    snapstart::SnapStartState,
     urls::{Addresses, UrlRow},
 };
 
@@ -66,6 +69,9 @@ pub struct FunctionRow {
     /// Versions (`$LATEST` or a number) that take a new runtime only when they change.
     #[serde(default)]
     pub runtime_kept: BTreeSet<String>,
+    /// Version → how its snapshot stands, where it has SnapStart.
+    #[serde(default)]
+    pub snapstarts: BTreeMap<u64, SnapStartState>,
 }
 
 /// What a version runs with.
@@ -95,6 +101,9 @@ pub struct Configuration {
     pub log_group: Option<String>,
     pub application_log_level: Option<String>,
     pub system_log_level: Option<String>,
+    /// Whether versions published from it are restored from a snapshot.
+    #[serde(default)]
+    pub snap_start: bool,
     pub revision_id: String,
     /// Milliseconds since 1970.
     pub modified_at: i64,
@@ -125,6 +134,7 @@ pub struct Lambda {
     pub platform: Arc<Platform>,
     pub delivery: Delivery,
     pub streams: Streams,
+    pub quotas: Quotas,
     /// By ARN.
     functions: RwLock<HashMap<String, Arc<FunctionRow>>>,
     pub layers: Layers,
@@ -133,6 +143,8 @@ pub struct Lambda {
     pub readers: Readers,
     pub runner: Runner,
     pub provisioning: Provisioning,
+    /// Told whenever a version's snapshot was taken or could not be.
+    pub snapshotted: tokio::sync::Notify,
 }
 
 impl Lambda {
@@ -146,12 +158,14 @@ impl Lambda {
         let layers = Layers::load(&platform)?;
         let addresses = Addresses::of(functions.values());
         let mappings = crate::mappings::load(&platform)?;
-        let runner = Runner::new(platform.clone(), parts.executor, parts.connections);
+        let places = Places::new(parts.quotas.concurrency);
+        let runner = Runner::new(platform.clone(), parts.executor, parts.connections, places);
         Ok(Arc::new_cyclic(|this| Lambda {
             this: this.clone(),
             platform,
             delivery: parts.delivery,
             streams: parts.streams,
+            quotas: parts.quotas,
             functions: RwLock::new(functions),
             layers,
             addresses,
@@ -159,6 +173,7 @@ impl Lambda {
             readers: Readers::default(),
             runner,
             provisioning: Provisioning::default(),
+            snapshotted: tokio::sync::Notify::new(),
         }))
     }
 
@@ -180,6 +195,7 @@ impl Lambda {
             functions.values().filter(|f| !f.provisioned.is_empty()).map(|f| f.arn.clone()).collect()
         };
         provisioned.iter().for_each(|arn| self.provision_soon(arn));
+        arns.iter().for_each(|arn| self.snapshot_soon(arn));
         self.warm_up_soon();
         crate::mappings::start(self);
     }
@@ -227,6 +243,7 @@ impl Lambda {
         code: Option<Bytes>,
         exists: impl FnOnce() -> Fault,
     ) -> Result<Arc<FunctionRow>, Fault> {
+        self.expect_storage(&row.arn, row.latest.code_size)?;
         let row = Arc::new(row);
         let ticket = {
             let mut functions = self.functions.write();
@@ -248,6 +265,9 @@ impl Lambda {
         code: Option<Bytes>,
         change: impl FnOnce(&mut FunctionRow) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
+        if let Some(zip) = &code {
+            self.expect_storage(&named.arn, i64::try_from(zip.len()).unwrap_or(i64::MAX))?;
+        }
         let (ticket, answer, before) = {
             let mut functions = self.functions.write();
             let mut row = FunctionRow::clone(functions.get(&named.arn).ok_or_else(|| named.not_found())?);
@@ -283,6 +303,7 @@ impl Lambda {
         self.runner.forget(&named.arn);
         self.count_kept(&named.arn);
         self.provision_soon(&named.arn);
+        self.forget_snapshots(&named.arn);
         ticket.await;
         Ok(())
     }

@@ -43,7 +43,8 @@ pub async fn publish(
     description: Option<String>,
     revision: Option<String>,
 ) -> Result<FunctionConfiguration, Fault> {
-    lambda
+    lambda.expect_storage(&named.arn, lambda.get(named)?.latest.code_size)?;
+    let answer = lambda
         .change(named, None, |row| {
             expect_revision(row, revision.as_deref())?;
             let mut fresh = row.latest.clone();
@@ -56,11 +57,13 @@ pub async fn publish(
             row.last_version += 1;
             let number = row.last_version;
             fresh.revision_id = cx.random().uuid();
-            let answer = wire(row, &number.to_string(), &fresh, format!("{}:{number}", row.arn));
-            row.versions.insert(number, fresh);
-            Ok(answer)
+            row.versions.insert(number, fresh.clone());
+            row.expect_snapshot(number);
+            Ok(wire(row, &number.to_string(), &fresh, format!("{}:{number}", row.arn)))
         })
-        .await
+        .await?;
+    lambda.snapshot_soon(&named.arn);
+    Ok(answer)
 }
 
 fn same(last: &Configuration, fresh: &Configuration) -> bool {

@@ -1,8 +1,12 @@
-//! `tidemill doctor`: what this machine has and lacks for running functions, and installing what is missing.
+//! `tidemill doctor`: what this machine has and lacks for running functions, and installing what is missing; and which walls stand
+//! between functions and this machine.
+
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::{Result, bail};
+use futures::future::{BoxFuture, FutureExt};
 use serde_json::json;
-use tidemill_sandbox::runtimes;
+use tidemill_sandbox::{ExecutorConfig, FunctionSpec, Hooks, LogLine, LogSink, Wall, runtimes};
 
 use crate::{
     cli::{Doctor, Output},
@@ -10,7 +14,7 @@ use crate::{
     wiring::runtimes_dir,
 };
 
-pub fn run(options: Doctor, output: Output) -> Result<()> {
+pub async fn run(options: Doctor, output: Output) -> Result<()> {
     let folder = runtimes_dir();
     if options.install {
         let Some(folder) = &folder else {
@@ -24,13 +28,18 @@ pub fn run(options: Doctor, output: Output) -> Result<()> {
         }
     }
     let found = runtimes::detect(folder.as_deref());
+    let walls = walls().await;
     if output == Output::Json {
         let list: Vec<_> = found
             .interpreters
             .iter()
             .map(|i| json!({ "runtime": i.runtime, "version": i.version, "path": i.path, "sdk": i.sdk, "missing": i.missing }))
             .collect();
-        println!("{}", json!({ "interpreters": list }));
+        let walls: Vec<_> = walls?
+            .iter()
+            .map(|wall| json!({ "name": wall.name, "stands": wall.stands, "says": wall.says }))
+            .collect();
+        println!("{}", json!({ "interpreters": list, "walls": walls }));
         return Ok(());
     }
     println!("{}", bold("Runtimes"));
@@ -56,6 +65,11 @@ pub fn run(options: Doctor, output: Output) -> Result<()> {
         );
     }
     println!("  {:<14} {}", "provided", dim("functions that bring a `bootstrap`"));
+    println!("{}", bold("Walls around functions"));
+    for wall in walls? {
+        let shown = if wall.stands { green(&wall.says) } else { paint("33", &wall.says) };
+        println!("  {:<14} {shown}", wall.name);
+    }
     if found.interpreters.iter().any(|interpreter| interpreter.sdk.is_none()) {
         println!(
             "\nFunctions that import the AWS SDK without packing it need it here: {}",
@@ -63,4 +77,21 @@ pub fn run(options: Doctor, output: Output) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Found out by putting them up, in a folder that is removed again.
+async fn walls() -> Result<Vec<Wall>> {
+    let scratch = tempfile::tempdir()?;
+    let config = ExecutorConfig::new(scratch.path(), SocketAddr::from(([127, 0, 0, 1], 4566)));
+    let hooks = Hooks { logs: Arc::new(NoLogs), connections: None, segments: None };
+    Ok(tidemill_sandbox::walls(config, hooks).await?)
+}
+
+/// No function runs, so none prints.
+struct NoLogs;
+
+impl LogSink for NoLogs {
+    fn write<'a>(&'a self, _: &'a FunctionSpec, _: &'a str, _: Vec<LogLine>) -> BoxFuture<'a, ()> {
+        std::future::ready(()).boxed()
+    }
 }

@@ -25,7 +25,7 @@ pub fn resolver() -> SocketAddr {
 /// The answer to a question about one of our own names: the machine, and the platform's endpoint under the names clients give it.
 pub fn answer_own(query: &[u8]) -> Option<Vec<u8>> {
     let (name, kind, class, end) = question(query)?;
-    let address = if name == "host.tidemill.internal" {
+    let address = if name == super::MACHINE {
         GATEWAY
     } else if ["localhost.localstack.cloud", "localhost"]
         .iter()

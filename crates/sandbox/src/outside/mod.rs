@@ -24,7 +24,9 @@ use tcp::Connections;
 use udp::Flows;
 use wire::{Packet, Wire};
 
-/// Our side of the link: the name server, and the machine itself as `host.tidemill.internal`.
+/// What functions call the machine.
+pub const MACHINE: &str = "host.tidemill.internal";
+/// Our side of the link: the name server, and the machine itself as [`MACHINE`].
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 /// Packets taken from the device before anything else gets its turn.
 const PACKETS_AT_ONCE: usize = 64;
@@ -95,7 +97,7 @@ async fn sleep(delay: Option<std::time::Duration>) {
 }
 
 /// Where something sent to `to` goes on the host; `None` where functions may not.
-fn outside(to: SocketAddrV4) -> Option<SocketAddr> {
+pub fn outside(to: SocketAddrV4) -> Option<SocketAddr> {
     let ip = *to.ip();
     if ip == GATEWAY {
         let host = if to.port() == dns::PORT {

@@ -21,8 +21,8 @@ use super::template::{GID, UID, USER};
 use super::{confine, fds, landlock, serve};
 
 /// The port of the Runtime API; `AWS_LAMBDA_RUNTIME_API` on Lambda.
-const RUNTIME_API_PORT: u16 = 9001;
-const XRAY_PORT: u16 = 2000;
+pub const RUNTIME_API_PORT: u16 = 9001;
+pub const XRAY_PORT: u16 = 2000;
 
 /// Serves one sandbox until the platform closes `control`.
 pub fn run(settings: &Settings, plan: &CellPlan, control: OwnedFd) -> i32 {
@@ -77,9 +77,9 @@ struct Cell<'a> {
     assigned: bool,
 }
 
-type Step<T> = Result<T, (&'static str, io::Error)>;
+pub type Step<T> = Result<T, (&'static str, io::Error)>;
 
-fn step<T>(name: &'static str, result: io::Result<T>) -> Step<T> {
+pub fn step<T>(name: &'static str, result: io::Result<T>) -> Step<T> {
     result.map_err(|error| (name, error))
 }
 
@@ -308,7 +308,7 @@ fn duplicate(from: RawFd, to: RawFd) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-fn reply<T: serde::Serialize>(control: &OwnedFd, message: &T, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub fn reply<T: serde::Serialize>(control: &OwnedFd, message: &T, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     fds::send(control.as_raw_fd(), &serde_json::to_vec(message)?, fds)
 }
 
@@ -342,7 +342,7 @@ fn tcp_socket() -> io::Result<OwnedFd> {
     )?)
 }
 
-fn loopback_up() -> io::Result<()> {
+pub fn loopback_up() -> io::Result<()> {
     let socket = nix::sys::socket::socket(
         nix::sys::socket::AddressFamily::Inet,
         nix::sys::socket::SockType::Datagram,

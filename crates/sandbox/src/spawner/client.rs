@@ -13,7 +13,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Mutex;
 
-use super::messages::{CellPlan, Command, Done, Hello, Ready, Request, Settings};
+use super::messages::{CellPlan, Command, Done, Hello, Ready, Request, RestorePlan, Settings};
 use super::{SPAWNER_ARG, fds};
 use crate::{SandboxError, async_fd};
 
@@ -93,6 +93,21 @@ impl Cell {
         let (ready, opened): (Ready, _) = control.receive().await.map_err(failed)?;
         if let Some((step, reason)) = ready.error {
             return Err(SandboxError::Launch { step: "cell", reason: format!("{step}: {reason}") });
+        }
+        let control = Arc::new(Control { socket: Mutex::new(control) });
+        Ok(Self { control, fds: ready.fds.into_iter().zip(opened).collect(), missing: ready.missing })
+    }
+}
+
+impl Cell {
+    /// A cell around a process that was restored from a snapshot; nobody takes commands there.
+    pub async fn around(spawner: &Spawner, plan: &RestorePlan, passed: BorrowedFd<'_>) -> io::Result<Self> {
+        let (control, theirs) = Socket::pair()?;
+        spawner.request(&Request::Restore(plan.clone()), &[theirs.as_fd(), passed]).await?;
+        drop(theirs);
+        let (ready, opened): (Ready, _) = control.receive().await?;
+        if let Some((step, reason)) = ready.error {
+            return Err(io::Error::other(format!("{step}: {reason}")));
         }
         let control = Arc::new(Control { socket: Mutex::new(control) });
         Ok(Self { control, fds: ready.fds.into_iter().zip(opened).collect(), missing: ready.missing })

@@ -84,6 +84,13 @@ const NAMESPACE_FLAGS: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP) as u32;
+/// What a process that is restored asks for, in one call; `runtimes/python/snapshot.py` says the same.
+pub const GATE_FLAGS: u32 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u32;
 /// What a socket may be: its family, and the protocols of it. Others would have the kernel load modules few machines otherwise run.
 const SOCKETS: [(i32, &[i32]); 4] = [
     (libc::AF_UNIX, &[0]),
@@ -113,6 +120,11 @@ const JUMP_SET: u16 = 0x45;
 const RETURN: u16 = 0x06;
 const ALLOW: u32 = 0x7FFF_0000;
 const KILL_PROCESS: u32 = 0x8000_0000;
+const ASK: u32 = 0x7FC0_0000;
+// linux/netfilter_{ipv4/ip,arp,bridge/eb}_tables.h: replacing a table.
+const IP_TABLES: u32 = 64;
+const ARP_TABLES: u32 = 96;
+const ETHERNET_TABLES: u32 = 128;
 const ERRNO: u32 = 0x0005_0000;
 const AT_NUMBER: u32 = 0;
 const AT_ARCH: u32 = 4;
@@ -122,6 +134,15 @@ const X32_BIT: u32 = 0x4000_0000;
 
 /// The filter as the kernel takes it: 8 bytes an instruction.
 pub fn filter_program() -> Vec<u8> {
+    filter(false)
+}
+
+/// The same with one way out: entering all of these namespaces at once waits for what the filter's listener says (`snapshot_gate.rs`).
+pub fn filter_program_with_gate() -> Vec<u8> {
+    filter(true)
+}
+
+fn filter(gate: bool) -> Vec<u8> {
     let refuse = |errno: i32| ERRNO | errno as u32;
     let mut program = Program::default();
     program.push(LOAD, 0, 0, AT_ARCH);
@@ -130,6 +151,21 @@ pub fn filter_program() -> Vec<u8> {
     program.push(LOAD, 0, 0, AT_NUMBER);
     program.push(JUMP_AT_LEAST, 0, 1, X32_BIT);
     program.push(RETURN, 0, 0, refuse(libc::ENOSYS));
+    if gate {
+        program.push(JUMP_EQUAL, 0, 4, libc::SYS_unshare as u32);
+        program.push(LOAD, 0, 0, AT_FIRST_ARGUMENT);
+        program.push(JUMP_EQUAL, 0, 1, GATE_FLAGS);
+        program.push(RETURN, 0, 0, ASK);
+        program.push(LOAD, 0, 0, AT_NUMBER);
+        // Whoever passes could write packet filters of its own network: code of the kernel few machines need.
+        program.push(JUMP_EQUAL, 0, 6, libc::SYS_setsockopt as u32);
+        program.push(LOAD, 0, 0, AT_THIRD_ARGUMENT);
+        program.push(JUMP_EQUAL, 2, 0, IP_TABLES);
+        program.push(JUMP_EQUAL, 1, 0, ARP_TABLES);
+        program.push(JUMP_EQUAL, 0, 1, ETHERNET_TABLES);
+        program.push(RETURN, 0, 0, refuse(libc::EPERM));
+        program.push(LOAD, 0, 0, AT_NUMBER);
+    }
     for number in DENIED.iter().chain(ARCH_DENIED) {
         program.push(JUMP_EQUAL, 0, 1, *number as u32);
         program.push(RETURN, 0, 0, refuse(libc::EPERM));

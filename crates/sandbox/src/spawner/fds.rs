@@ -1,5 +1,6 @@
 //! Messages that carry file descriptors: one datagram of JSON on a SEQPACKET socket, descriptors beside it.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -11,6 +12,11 @@ use nix::sys::socket::{
 /// The largest message; a function's environment (4 KB) and arguments fit many times.
 const MESSAGE_MAX: usize = 128 * 1024;
 const FDS_MAX: usize = 64;
+
+thread_local! {
+    /// Messages are small mostly; making room for the largest each time would cost more than all the rest.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; MESSAGE_MAX]);
+}
 
 /// A connected pair; both ends close on exec.
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -28,11 +34,14 @@ pub fn send(socket: RawFd, message: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result
 
 /// The next message; `None` when the other side has gone.
 pub fn receive(socket: RawFd) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
-    let mut buffer = vec![0; MESSAGE_MAX];
+    BUFFER.with_borrow_mut(|buffer| receive_into(buffer, socket))
+}
+
+fn receive_into(buffer: &mut [u8], socket: RawFd) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
     let mut space = nix::cmsg_space!([RawFd; FDS_MAX]);
     let mut fds = Vec::new();
     let bytes = {
-        let mut slices = [IoSliceMut::new(&mut buffer)];
+        let mut slices = [IoSliceMut::new(buffer)];
         let message = recvmsg::<()>(socket, &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
         for part in message.cmsgs()? {
             if let ControlMessageOwned::ScmRights(received) = part {
@@ -45,6 +54,5 @@ pub fn receive(socket: RawFd) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
     if bytes == 0 {
         return Ok(None);
     }
-    buffer.truncate(bytes);
-    Ok(Some((buffer, fds)))
+    Ok(Some((buffer.get(..bytes).unwrap_or_default().to_vec(), fds)))
 }

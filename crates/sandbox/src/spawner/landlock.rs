@@ -17,7 +17,7 @@ const WANTED: ABI = ABI::V6;
 /// The rules of a sandbox, for the root this process has: all of it may be read and run, `/tmp` changed, devices and `/proc` written where
 /// their own permissions let one. Signals stay inside. `None` where this kernel has no Landlock that could be used.
 pub fn rules() -> io::Result<Option<OwnedFd>> {
-    if version() < 2 {
+    if usable().is_none() {
         return Ok(None);
     }
     build().map_err(io::Error::other)
@@ -46,6 +46,11 @@ pub fn enforce(rules: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: takes a descriptor and no pointers.
     let result = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Landlock's version in this kernel, if it is one that is used here.
+pub fn usable() -> Option<i64> {
+    Some(version()).filter(|version| *version >= 2)
 }
 
 /// Landlock's version in this kernel; zero or less where it is missing or switched off.

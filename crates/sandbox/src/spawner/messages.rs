@@ -31,6 +31,21 @@ pub enum Request {
     Cell(CellPlan),
     /// A zygote: `program` with descriptor 3 as its control socket and descriptor 4 for what it prints.
     Zygote { program: PathBuf, args: Vec<String>, env: Vec<(String, String)>, mounts: Mounts },
+    /// A sandbox around a process that was restored. Its control socket comes along, and the process. It answers with `Ready`.
+    Restore(RestorePlan),
+}
+
+/// A process in fresh namespaces, and what is to be made of them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RestorePlan {
+    /// Of the process that entered the namespaces, on this machine; the first process inside is its child.
+    pub pid: i32,
+    /// As in `CellPlan`.
+    pub uid: Option<u32>,
+    pub endpoint_port: u16,
+    pub xray: bool,
+    pub tun: bool,
+    pub tmp_mb: u32,
 }
 
 /// What of the host a runtime needs beyond `/usr`.

@@ -11,17 +11,19 @@ mod landlock;
 pub(crate) mod messages;
 mod mounts;
 mod serve;
+mod snapshot;
 mod template;
 mod tun;
 
 pub(crate) use client::{Cell, Control, Socket, Spawner};
-pub(crate) use confine::filter_program;
+pub(crate) use confine::{filter_program, filter_program_with_gate};
+pub(crate) use landlock::usable as landlock_version;
 pub(crate) use tun::MTU as TUN_MTU;
 
 /// The first argument with which the program is started again as the spawner.
 pub const SPAWNER_ARG: &str = "__sandbox";
 
-/// Runs the spawner if this process was started as one, and gives its exit code. Call it first thing in `main`, before any thread exists:
+/// Runs the spawner, or the compiler of WebAssembly, if this process was started as one, and gives its exit code. Call it first thing in `main`, before any thread exists:
 ///
 /// ```no_run
 /// if let Some(code) = tidemill_sandbox::spawner_main() {
@@ -29,6 +31,9 @@ pub const SPAWNER_ARG: &str = "__sandbox";
 /// }
 /// ```
 pub fn spawner_main() -> Option<i32> {
+    if let Some(code) = tidemill_wasm::compile_main() {
+        return Some(code);
+    }
     if std::env::args_os().nth(1)? != SPAWNER_ARG {
         return None;
     }

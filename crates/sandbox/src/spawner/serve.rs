@@ -9,8 +9,8 @@ use std::path::Path;
 use nix::sched::CloneFlags;
 use nix::sys::signal::{SigHandler, Signal, signal};
 
-use super::messages::{CellPlan, Hello, Mounts, Ready, Request, Settings};
-use super::{cell, fds, mounts, template};
+use super::messages::{CellPlan, Hello, Mounts, Ready, Request, RestorePlan, Settings};
+use super::{cell, fds, mounts, snapshot, template};
 
 /// The spawner's socket is its standard input.
 const CONTROL: RawFd = 0;
@@ -50,6 +50,7 @@ fn serve() -> io::Result<()> {
     while let Some((bytes, received)) = fds::receive(CONTROL)? {
         match serde_json::from_slice(&bytes)? {
             Request::Cell(plan) => start_cell(&settings, &plan, received),
+            Request::Restore(plan) => start_restore(&plan, received)?,
             Request::Zygote { program, args, env, mounts } => {
                 start_zygote(&settings, &program, &args, &env, &mounts, received)?
             }
@@ -81,6 +82,16 @@ fn start_cell(settings: &Settings, plan: &CellPlan, mut received: Vec<OwnedFd>) 
             let _ = fds::send(control.as_raw_fd(), &serde_json::to_vec(&failed).unwrap_or_default(), &[]);
         }
     }
+}
+
+fn start_restore(plan: &RestorePlan, received: Vec<OwnedFd>) -> io::Result<()> {
+    if let [control, passed] = received.as_slice()
+        && fork(CloneFlags::empty())? == 0
+    {
+        let code = if release_control().is_ok() { snapshot::run(plan, control, passed) } else { 1 };
+        std::process::exit(code);
+    }
+    Ok(())
 }
 
 /// A child's copy of the spawner's socket is replaced by nothing, so that the platform's going is noticed by the spawner alone.

@@ -43,6 +43,7 @@ pub async fn publish_layer_version(
         },
     )
     .await?;
+    lambda.expect_storage(&arn, i64::try_from(zip.len()).unwrap_or(i64::MAX))?;
     let version = VersionRow {
         description: input.description.unwrap_or_default(),
         license: input.license_info,

@@ -34,8 +34,12 @@ pub fn fresh(lambda: &Lambda, cx: &Cx, input: CreateEventSourceMappingRequest) -
             "self-managed and Kafka sources",
             input.self_managed_event_source.is_some()
                 || input.topics.is_some()
-                || input.amazon_managed_kafka_event_source_config.is_some(),
+                || input.amazon_managed_kafka_event_source_config.is_some()
+                || input.self_managed_kafka_event_source_config.is_some(),
         ),
+        ("SourceAccessConfigurations", input.source_access_configurations.is_some()),
+        ("MetricsConfig", input.metrics_config.is_some()),
+        ("LoggingConfig", input.logging_config.is_some()),
         ("Queues (Amazon MQ)", input.queues.is_some()),
         ("DocumentDBEventSourceConfig", input.document_db_event_source_config.is_some()),
         ("KMSKeyArn", input.kms_key_arn.is_some()),
@@ -110,6 +114,15 @@ pub fn changed(
     input: UpdateEventSourceMappingRequest,
 ) -> Result<MappingRow, Fault> {
     refuse(&[
+        (
+            "Kafka sources",
+            input.amazon_managed_kafka_event_source_config.is_some()
+                || input.self_managed_kafka_event_source_config.is_some(),
+        ),
+        ("DocumentDBEventSourceConfig", input.document_db_event_source_config.is_some()),
+        ("SourceAccessConfigurations", input.source_access_configurations.is_some()),
+        ("MetricsConfig", input.metrics_config.is_some()),
+        ("LoggingConfig", input.logging_config.is_some()),
         ("KMSKeyArn", input.kms_key_arn.is_some()),
         ("ProvisionedPollerConfig", input.provisioned_poller_config.is_some()),
         (

@@ -7,7 +7,7 @@ const inspector = require('node:inspector');
 const path = require('node:path');
 const { pathToFileURL } = require('node:url');
 
-const [eventFile, outcomeFile] = process.argv.slice(2);
+const [eventFile, outcomeFile, port] = process.argv.slice(2);
 const task = process.env.LAMBDA_TASK_ROOT;
 const asked = JSON.parse(fs.readFileSync(eventFile, 'utf8'));
 
@@ -45,7 +45,8 @@ function call(handler) {
 
 async function main() {
   process.chdir(task);
-  inspector.waitForDebugger();
+  // Listening and waiting at once: a debugger that is there early is not missed.
+  inspector.open(Number(port), '127.0.0.1', true);
   try {
     const result = await call(await load(process.env._HANDLER));
     return { payload: JSON.stringify(result ?? null) };

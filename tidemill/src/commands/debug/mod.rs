@@ -126,13 +126,12 @@ impl Debugged<'_> {
                 python.arg("--wait-for-client");
                 python
             }
-            Language::Node => {
-                let mut node = Command::new("node");
-                node.arg(format!("--inspect={listen}"));
-                node
-            }
+            Language::Node => Command::new("node"),
         };
         command.arg(&files.driver).arg(&files.event).arg(&files.outcome);
+        if language == Language::Node {
+            command.arg(self.port.to_string());
+        }
         command.env_clear().envs(environment.iter().map(|(name, value)| (name, value)));
         // What the function prints is its log; standard output is for its answer.
         let log = std::io::stderr().as_fd().try_clone_to_owned()?;

@@ -22,7 +22,7 @@ use tokio::{
 
 use self::batch::{Batch, Gather};
 use super::{MappingRow, filters::Filters};
-use crate::{Lambda, names::Named, places::ACCOUNT_CONCURRENCY, run::Call};
+use crate::{Lambda, names::Named, run::Call};
 
 /// Messages held by all mappings together, in KiB.
 const HELD_KIB: usize = 256 << 10;
@@ -80,7 +80,10 @@ struct Reader {
 
 impl Reader {
     async fn read(self: Arc<Self>, held: Arc<Semaphore>) {
-        let most = self.row.max_concurrency.unwrap_or(ACCOUNT_CONCURRENCY).clamp(1, ACCOUNT_CONCURRENCY);
+        let Some(quota) = self.lambda.upgrade().map(|lambda| lambda.quotas.concurrency.max(1)) else {
+            return;
+        };
+        let most = self.row.max_concurrency.unwrap_or(quota).clamp(1, quota);
         let places = Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(1)));
         let mut gather = Gather::new(&self.row);
         let mut wait_ms = FIRST_WAIT_MS;
