@@ -36,7 +36,7 @@ Resources:
 {more}""")
 
     def run(self, *arguments, code=0):
-        environment = {**os.environ, "NO_COLOR": "1", "AWS_ENDPOINT_URL": self.server.endpoint}
+        environment = {**os.environ, "NO_COLOR": "1", "AWS_ENDPOINT_URL": self.server.endpoint, "XDG_CACHE_HOME": str(self.folder.parent / "cache")}
         done = subprocess.run([BINARY, *map(str, arguments)], capture_output=True, text=True, env=environment, timeout=180)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr

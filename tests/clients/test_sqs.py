@@ -280,7 +280,7 @@ def test_a_dead_letter_for_a_sleeping_queue_is_one_message(private_server, name)
     private_server.start()
     queues = private_server.client("sqs")
     assert receive(queues, url) == []
-    assert len(receive(queues, dead)) == 1
+    assert len(receive(queues, dead, VisibilityTimeout=0)) == 1
     private_server.stop()
     private_server.start()
     queues = private_server.client("sqs")

@@ -94,7 +94,9 @@ impl Client {
                 .with_context(|| format!("{} answered what is no JSON", self.endpoint));
         }
         let refused = Refused::read(status, &body);
-        if status == StatusCode::FORBIDDEN && ABOUT_KEYS.iter().any(|code| refused.code.contains(code)) {
+        let unsigned = self.found.credentials.is_none();
+        let is_about_keys = unsigned || ABOUT_KEYS.iter().any(|code| refused.code.contains(code));
+        if status == StatusCode::FORBIDDEN && is_about_keys {
             let advice = match &self.found.credentials {
                 None => "the platform wants signed requests; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE".to_string(),
                 Some(keys) => format!("the platform does not take the key {}", keys.access_key),

@@ -8,7 +8,12 @@ use std::{
 use anyhow::{Context, Result};
 use tokio::sync::watch;
 
-use super::{demo, deploy::print_outputs, logs, watch::Watching};
+use super::{
+    demo,
+    deploy::print_outputs,
+    logs,
+    watch::{Watching, begin},
+};
 use crate::{
     app::{App, Settings, deploy::Deployment},
     cli::{self, Output, Up},
@@ -40,6 +45,7 @@ async fn on_it(app: App, options: &Up, address: std::net::SocketAddr, output: Ou
     if !options.demo || output == Output::Text {
         println!("{} {endpoint}  {}", green("Ready."), dim(&format!("data in {}", options.serve.data)));
     }
+    let watch = options.watch.then(|| begin(&app, &options.serve.data)).transpose()?;
     let quiet = output == Output::Json;
     let deployed = Deployment { client: &client, app: &app, settings: &settings, quiet }.run().await?;
     if options.demo {
@@ -57,7 +63,12 @@ async fn on_it(app: App, options: &Up, address: std::net::SocketAddr, output: Ou
     tokio::select! {
         () = serve::ended() => {}
         followed = follow(&client, named, output) => followed?,
-        watched = watching.run(), if options.watch => watched?,
+        watched = async {
+            match watch {
+                Some(watch) => watching.run(watch).await,
+                None => std::future::pending().await,
+            }
+        } => watched?,
     }
     eprintln!("{}", dim("Finishing what runs."));
     Ok(())

@@ -36,42 +36,50 @@ pub struct Watching<'a> {
     pub functions: Sender<BTreeSet<String>>,
 }
 
+/// Follows an application from now on: what is saved while it is deployed is taken over afterwards.
+///
+/// # Errors
+/// Files cannot be watched.
+pub fn begin(app: &App, data: &str) -> Result<Watch> {
+    let mut watch = Watch::new(vec![std::path::absolute(data)?])?;
+    follow(app, &mut watch)?;
+    Ok(watch)
+}
+
+/// The template's own folder, and all below each folder of code.
+fn follow(app: &App, watch: &mut Watch) -> Result<()> {
+    watch.follow(&app.folder, false)?;
+    for artifact in local_artifacts(&app.template) {
+        let place = place(app, &artifact);
+        match place.is_dir() {
+            true => watch.follow(&place, true)?,
+            false => watch.follow(place.parent().unwrap_or(&app.folder), false)?,
+        }
+    }
+    Ok(())
+}
+
+/// Where an artifact lies; without `.` and `..`, as changes are told.
+fn place(app: &App, artifact: &Artifact) -> PathBuf {
+    let place = app.folder.join(&artifact.path);
+    place.canonicalize().or_else(|_| std::path::absolute(&place)).unwrap_or(place)
+}
+
 impl Watching<'_> {
     /// Takes changes over until it is dropped.
     ///
     /// # Errors
     /// Files cannot be watched.
-    pub async fn run(mut self) -> Result<()> {
-        let data = std::path::absolute(&self.options.serve.data)?;
-        let mut watch = Watch::new(vec![data])?;
-        self.follow(&mut watch)?;
+    pub async fn run(mut self, mut watch: Watch) -> Result<()> {
+        follow(&self.app, &mut watch)?;
         self.say(&dim(&format!("Watching {}.", self.app.folder.display())));
         loop {
             let change = watch.next().await?;
             if let Err(error) = self.take(&change).await {
                 self.complain(&error);
             }
-            self.follow(&mut watch)?;
+            follow(&self.app, &mut watch)?;
         }
-    }
-
-    /// The template's own folder, and all below each folder of code.
-    fn follow(&self, watch: &mut Watch) -> Result<()> {
-        watch.follow(&self.app.folder, false)?;
-        for artifact in local_artifacts(&self.app.template) {
-            let place = self.place(&artifact);
-            match place.is_dir() {
-                true => watch.follow(&place, true)?,
-                false => watch.follow(place.parent().unwrap_or(&self.app.folder), false)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Where an artifact lies; without `.` and `..`, as changes are told.
-    fn place(&self, artifact: &Artifact) -> PathBuf {
-        let place = self.app.folder.join(&artifact.path);
-        place.canonicalize().or_else(|_| std::path::absolute(&place)).unwrap_or(place)
     }
 
     async fn take(&mut self, change: &Change) -> Result<()> {
@@ -81,7 +89,7 @@ impl Watching<'_> {
         let touched: Vec<Artifact> = artifacts
             .into_iter()
             .filter(|one| {
-                let place = self.place(one);
+                let place = place(&self.app, one);
                 change.paths.iter().any(|path| path.starts_with(&place))
             })
             .collect();
