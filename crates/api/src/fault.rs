@@ -139,9 +139,14 @@ impl fmt::Debug for Fault {
     }
 }
 
+/// For logs and the fate ledger: with the cause of an internal fault, which answers never carry.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.0.code, self.0.message)
+        write!(f, "{}: {}", self.0.code, self.0.message)?;
+        match &self.0.source {
+            Some(cause) => write!(f, " because {cause}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::{pin::Pin, sync::Arc};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use tidemill_api::{Fault, Operation, ReadError, Reader, ServiceMeta, Shape, WriteShape};
+use tidemill_store::Store;
 
 use crate::Cx;
 
@@ -16,7 +17,12 @@ pub struct Service {
     pub meta: &'static ServiceMeta,
     /// In the order of `meta.operations`.
     functions: Vec<Option<Box<dyn Function>>>,
+    /// Where reading operations wait for what they may have seen.
+    settled_in: Option<Store>,
 }
+
+/// How operations are named that read.
+const READING: [&str; 3] = ["Get", "List", "Describe"];
 
 /// A service's table being written, with the state its functions share.
 pub struct Table<S> {
@@ -28,7 +34,7 @@ impl Service {
     #[allow(clippy::new_ret_no_self)]
     pub fn new<S: Send + Sync + 'static>(meta: &'static ServiceMeta, state: Arc<S>) -> Table<S> {
         let functions = meta.operations.iter().map(|_| None).collect();
-        Table { service: Service { meta, functions }, state }
+        Table { service: Service { meta, functions, settled_in: None }, state }
     }
 
     /// The operations of the contract that have no function.
@@ -48,7 +54,15 @@ impl Service {
         operation: usize,
         reader: &mut dyn Reader,
     ) -> Option<Result<Box<dyn Call>, ReadError>> {
-        Some(self.functions.get(operation)?.as_ref()?.read(reader))
+        let call = self.functions.get(operation)?.as_ref()?.read(reader);
+        let name = self.meta.operations.get(operation)?.name;
+        match &self.settled_in {
+            Some(store) if READING.iter().any(|verb| name.starts_with(verb)) => {
+                let store = store.clone();
+                Some(call.map(|call| Box::new(Settled { call, store }) as Box<dyn Call>))
+            }
+            _ => Some(call),
+        }
     }
 }
 
@@ -71,6 +85,14 @@ impl<S: Send + Sync + 'static> Table<S> {
             function,
             operation: std::marker::PhantomData,
         }));
+        self
+    }
+
+    /// Operations that read (`Get…`, `List…`, `Describe…`) answer when everything they may have seen is durable, so nobody
+    /// is shown what a crash takes back. For services whose functions do not wait for the rows they read themselves.
+    #[must_use]
+    pub fn settled_in(mut self, store: &Store) -> Table<S> {
+        self.service.settled_in = Some(store.clone());
         self
     }
 
@@ -149,6 +171,28 @@ where
             let Ready { input, state, function } = *self;
             let output = function.answer(&state, &cx, input).await?;
             Ok(Box::new(output) as Box<dyn WriteShape>)
+        }
+        .boxed()
+    }
+}
+
+/// A call whose answer waits for what it may have seen.
+struct Settled {
+    call: Box<dyn Call>,
+    store: Store,
+}
+
+impl Call for Settled {
+    fn input(&self) -> &dyn WriteShape {
+        self.call.input()
+    }
+
+    fn run(self: Box<Self>, cx: Cx) -> BoxFuture<'static, Result<Box<dyn WriteShape>, Fault>> {
+        async move {
+            let Settled { call, store } = *self;
+            let answer = call.run(cx).await;
+            store.durable(store.submitted()).await;
+            answer
         }
         .boxed()
     }

@@ -164,6 +164,11 @@ impl Store {
         Ok(self.submit(batch)?.await)
     }
 
+    /// The last batch taken: whoever waits for it to be durable can show whatever was read before.
+    pub fn submitted(&self) -> Seq {
+        Seq(self.0.writing.lock().next - 1)
+    }
+
     /// Ready when a sequence is durable; at once when it is already.
     pub fn durable(&self, seq: Seq) -> Durable {
         Durable::new(seq.0, self.0.progress.clone())

@@ -38,7 +38,9 @@ pub fn service(platform: &Arc<Platform>) -> Result<(Service, Arc<CloudFormation>
 }
 
 fn table(cf: Arc<CloudFormation>) -> Service {
+    let store = cf.platform.store.clone();
     Service::new(&api::SERVICE, cf)
+        .settled_in(&store)
         .on::<op::CreateStack>(stacks::create_stack)
         .on::<op::UpdateStack>(stacks::update_stack)
         .on::<op::DeleteStack>(stacks::delete_stack)

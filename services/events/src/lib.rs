@@ -60,7 +60,9 @@ pub fn service(
 }
 
 fn table(bridge: Arc<EventBridge>) -> Service {
+    let store = bridge.platform.store.clone();
     Service::new(&api::SERVICE, bridge)
+        .settled_in(&store)
         .on::<op::PutEvents>(events::put_events)
         .on::<op::CreateEventBus>(buses::create_event_bus)
         .on::<op::DeleteEventBus>(buses::delete_event_bus)

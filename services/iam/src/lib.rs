@@ -33,7 +33,9 @@ pub fn service(platform: &Arc<Platform>) -> Result<Service, Damaged> {
 }
 
 fn table(iam: Arc<Iam>) -> Service {
+    let store = iam.platform.store.clone();
     Service::new(&api::SERVICE, iam)
+        .settled_in(&store)
         .on::<op::CreateRole>(roles::create_role)
         .on::<op::GetRole>(roles::get_role)
         .on::<op::ListRoles>(roles::list_roles)

@@ -80,7 +80,9 @@ pub fn downloads(lambda: &Arc<Lambda>) -> Arc<dyn tidemill_platform::HttpService
 }
 
 fn table(lambda: Arc<Lambda>) -> Service {
+    let store = lambda.platform.store.clone();
     Service::new(&api::SERVICE, lambda)
+        .settled_in(&store)
         .on::<op::CreateFunction>(functions::create_function)
         .on::<op::GetFunction>(functions::get_function)
         .on::<op::GetFunctionConfiguration>(functions::get_function_configuration)

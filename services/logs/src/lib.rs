@@ -29,6 +29,7 @@ pub fn service(platform: &Arc<Platform>) -> Result<Service, Damaged> {
     platform.doors.logs.hang(logs.clone());
     platform.doors.provide(Arc::new(resources::Resources(logs.clone())));
     let service = Service::new(&api::SERVICE, logs)
+        .settled_in(&platform.store)
         .on::<op::CreateLogGroup>(groups::create_log_group)
         .on::<op::DeleteLogGroup>(groups::delete_log_group)
         .on::<op::DescribeLogGroups>(groups::describe_log_groups)

@@ -51,7 +51,9 @@ pub fn service(
 }
 
 fn table(pipes: Arc<Pipes>) -> Service {
+    let store = pipes.platform.store.clone();
     Service::new(&api::SERVICE, pipes)
+        .settled_in(&store)
         .on::<op::CreatePipe>(pipes::create_pipe)
         .on::<op::DescribePipe>(pipes::describe_pipe)
         .on::<op::UpdatePipe>(pipes::update_pipe)

@@ -42,7 +42,9 @@ pub fn service(platform: &Arc<Platform>, delivery: &Delivery) -> Result<(Service
 }
 
 fn table(sqs: Arc<Sqs>) -> Service {
+    let store = sqs.platform.store.clone();
     Service::new(&api::SERVICE, sqs)
+        .settled_in(&store)
         .on::<op::CreateQueue>(queues::create_queue)
         .on::<op::GetQueueUrl>(queues::get_queue_url)
         .on::<op::ListQueues>(queues::list_queues)
