@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 from support import function, refused, zipped
 
@@ -85,3 +86,16 @@ def test_an_asynchronous_invocation_runs(server, name, eventually):
         return groups and server.client("logs").filter_log_events(logGroupName=f"/aws/lambda/{name}", filterPattern="later")["events"]
 
     assert eventually(logged)
+
+
+def test_the_first_invocations_may_come_together(server, name):
+    """Each of them finds the code not unpacked yet."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        archive.writestr("app.py", "def handler(event, context):\n    return event\n")
+        for number in range(1500):
+            archive.writestr(f"parts/{number}.txt", "x")
+    function(server, name, data.getvalue())
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda number: invoke(server, name, str(number).encode()), range(8)))
+    assert [payload for _, payload in answers] == list(range(8))

@@ -11,7 +11,7 @@ use tidemill_sandbox::{
     Invocation, LogLine, LogSink, Outcome, Piece, Provisioned, SandboxError, Snapshotted, Tracing, WASM_MAX,
     WASM_RUNTIME, wasm_files,
 };
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{Mutex as Turn, OnceCell, mpsc};
 
 use crate::{
     Lambda,
@@ -35,6 +35,8 @@ pub struct Runner {
     executor: OnceCell<Executor>,
     /// (function ARN, version) → what its sandboxes are made from.
     specs: Mutex<HashMap<(String, String), Arc<FunctionSpec>>>,
+    /// Digest → the turn of whoever unpacks this code now.
+    unpacking: Mutex<HashMap<String, Arc<Turn<()>>>>,
     pub places: Places,
 }
 
@@ -72,7 +74,15 @@ impl Runner {
         connections: Option<Arc<dyn ConnectionHandler>>,
         places: Places,
     ) -> Runner {
-        Runner { platform, config, connections, executor: OnceCell::new(), specs: Mutex::default(), places }
+        Runner {
+            platform,
+            config,
+            connections,
+            executor: OnceCell::new(),
+            specs: Mutex::default(),
+            unpacking: Mutex::default(),
+            places,
+        }
     }
 
     async fn executor(&self) -> Result<&Executor, Fault> {
@@ -248,9 +258,13 @@ impl Runner {
         if folder.exists() {
             return Ok(folder);
         }
-        let zip = self.zip(sha256)?;
-        let to = folder.clone();
-        tokio::task::spawn_blocking(move || code::unpack(&zip, &to)).await.map_err(Fault::internal)??;
+        let turn = self.unpacking.lock().entry(sha256.to_string()).or_default().clone();
+        let _held = turn.lock().await;
+        if !folder.exists() {
+            let (zip, to) = (self.zip(sha256)?, folder.clone());
+            tokio::task::spawn_blocking(move || code::unpack(&zip, &to)).await.map_err(Fault::internal)??;
+        }
+        self.unpacking.lock().remove(sha256);
         Ok(folder)
     }
 
@@ -307,6 +321,7 @@ fn fault(error: SandboxError) -> Fault {
         SandboxError::UnsupportedRuntime { .. } | SandboxError::InterpreterMissing { .. } => {
             Fault::new("InvalidRuntimeException", error.to_string()).with_status(502)
         }
+        SandboxError::ShutDown => Fault::new("ServiceUnavailable", error.to_string()).with_status(503),
         other => {
             let fault: Fault = ServiceException::new(other.to_string()).into();
             fault.with_status(500)

@@ -66,7 +66,6 @@ fn version() -> libc::c_long {
 mod tests {
     use std::fs;
     use std::os::fd::AsFd;
-    use std::path::Path;
 
     use super::*;
 
@@ -76,7 +75,8 @@ mod tests {
             println!("skipped: no Landlock");
             return;
         };
-        let elsewhere = Path::new(env!("CARGO_MANIFEST_DIR")).join("written-by-a-test");
+        let outside = tempfile::tempdir_in("/var/tmp").unwrap();
+        let elsewhere = outside.path().join("written-by-a-test");
         let inside = tempfile::tempdir_in("/tmp").unwrap();
         // Landlock binds a thread, which ends here.
         let tried = std::thread::scope(|scope| {
