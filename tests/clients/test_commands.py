@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 
+import pytest
 from conftest import BINARY, ROOT, Server
 
 EXAMPLE = ROOT / "examples" / "sales-pipeline"
@@ -27,6 +29,17 @@ def test_the_demonstration_shows_hops_and_row():
     assert answer["row"]["sales"] == {"N": "21"} and answer["warm_p50_ms"] > 0
     steps = [step["step"] for step in answer["journey"]]
     assert steps.count("delivered") == 2 and steps[0] == "happened"
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="there is no Node.js")
+def test_the_demonstration_of_notifications_ends_in_its_functions():
+    answer = json.loads(tidemill("--output", "json", "up", "--demo", EXAMPLE.parent / "notification-service"))
+    assert answer["row"]["notices"] == {"N": "21"} and answer["row"]["last_to"] == {"S": "ann@example.com"}
+    took = [step for step in answer["journey"] if step["step"] == "delivered"]
+    functions = [step["target"].split(":function:")[1].split("-")[2] for step in took if ":function:" in step["target"]]
+    assert sorted(functions) == ["Orchestrator", "Sender", "Sender"]
+    queues = {step["source"] for step in took if "Sender" in step["target"]}
+    assert len(queues) == 2 and queues == {step["target"] for step in took if ":sqs:" in step["target"]}
 
 
 def test_an_application_is_deployed_invoked_and_deleted(server, tmp_path):

@@ -1,6 +1,7 @@
 """SQS queues as event sources: batches, partial failures, filters, limits, order, crashes."""
 
 import json
+import urllib.request
 
 import pytest
 
@@ -111,6 +112,18 @@ def test_failed_batches_come_back_and_end_in_the_dead_letter_queue(source, event
     assert message["Body"] == "bad"
     counts = [event["Records"][0]["attributes"]["ApproximateReceiveCount"] for event in source.seen()]
     assert counts == ["1", "2"]
+
+
+def test_a_journey_tells_who_had_a_message_and_how_that_went(source, eventually):
+    code = NOTES + "def handler(event, context):\n    note(context, event)\n    if event['Records'][0]['attributes']['ApproximateReceiveCount'] == '1': raise ValueError('not yet')\n"
+    source.make(code, queue={"VisibilityTimeout": "2"}, timeout=2)
+    sent = source.queues.send_message(QueueUrl=source.url, MessageBody="x", MessageSystemAttributes={
+        "AWSTraceHeader": {"DataType": "String", "StringValue": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"}})
+    journey = lambda: json.load(urllib.request.urlopen(f"{source.server.endpoint}/_tidemill/journey/{sent['MessageId']}", timeout=10))
+    steps = eventually(lambda: len(journey()) == 2 and journey())
+    assert [(step["step"], step["attempt"]) for step in steps] == [("failed", 1), ("delivered", 2)]
+    assert "not yet" in steps[0]["detail"] and steps[1]["detail"].startswith("ran ")
+    assert {(step["source"], step["trace"]) for step in steps} == {(source.arn, "1-5759e988-bd862e3fe1be46a994272793")}
 
 
 def test_partial_failures_leave_what_failed(source, eventually):

@@ -15,7 +15,7 @@ use tidemill_sigv4::PayloadToSign;
 use crate::credentials::Found;
 
 /// The name under which requests to `/_tidemill/` are signed; any would do.
-const OWN_SERVICE: &str = "tidemill";
+pub const OWN_SERVICE: &str = "tidemill";
 /// Signed for where nobody names a region.
 const USUAL_REGION: &str = "us-east-1";
 /// Codes of answers to requests whose keys are missing or wrong.

@@ -30,6 +30,13 @@ pub struct Outcome {
     pub overhead: Overhead,
 }
 
+impl Outcome {
+    /// How it went, for people: `ran 39 ms, cold start`.
+    pub fn told(&self) -> String {
+        format!("ran {} ms{}", self.duration.as_millis(), if self.cold { ", cold start" } else { "" })
+    }
+}
+
 /// Where the platform's own time went.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Overhead {

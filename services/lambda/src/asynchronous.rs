@@ -97,9 +97,7 @@ impl Functions {
         };
         match self.0.run(cx, &named, call).await {
             Ok((_, ran)) if ran.function_error.is_none() => {
-                let detail =
-                    format!("{} ms{}", ran.duration.as_millis(), if ran.cold { ", cold start" } else { "" });
-                Outcome::Delivered { detail, then: self.on_success(cx, &named, handover, &ran) }
+                Outcome::Delivered { detail: ran.told(), then: self.on_success(cx, &named, handover, &ran) }
             }
             Ok((_, ran)) => Outcome::Retry {
                 reason: String::from_utf8_lossy(&ran.payload).into_owned(),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures::future::{BoxFuture, FutureExt};
 use tidemill_platform::{
-    Cx, Fault,
+    Cx, Fault, Trace,
     doors::{QueueAttribute, QueueDescription, QueueMessage, Queues},
 };
 
@@ -68,13 +68,16 @@ fn message(queue: &Queue, one: Received) -> QueueMessage {
         (name.clone(), shown)
     });
     let message_attributes: BTreeMap<String, QueueAttribute> = message_attributes.collect();
+    // What the sender said (`AWSTraceHeader`) counts before the request's own.
+    let said = one.row.trace_header.filter(|header| Trace::parse(header).is_some());
+    let trace = said.unwrap_or(one.row.trace);
     QueueMessage {
         attributes: system.into_iter().map(|(name, value)| (name.as_str().to_string(), value)).collect(),
         message_attributes,
         md5_of_body: digest::of_text(&one.row.body),
         md5_of_message_attributes: digest::of_attributes(&one.row.attributes),
         message_id: one.row.id,
-        trace: one.row.trace,
+        trace,
         receipt_handle: one.receipt,
         body: one.row.body,
     }

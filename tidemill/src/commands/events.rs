@@ -27,17 +27,8 @@ fn read(event: &str) -> Result<Value> {
     serde_json::from_str(&text).context("the event is no JSON")
 }
 
-/// Entries as `PutEvents` takes them, and events as targets get them, are both understood.
 async fn put(client: &Client, event: &Value, bus: &str, output: Output) -> Result<()> {
-    let either = |entry: &str, envelope: &str| event.get(entry).or_else(|| event.get(envelope)).cloned();
-    let detail = either("Detail", "detail").unwrap_or_else(|| json!({}));
-    let entry = json!({
-        "EventBusName": bus,
-        "Source": either("Source", "source"),
-        "DetailType": either("DetailType", "detail-type"),
-        "Resources": either("Resources", "resources").unwrap_or_else(|| json!([])),
-        "Detail": detail.as_str().map_or_else(|| detail.to_string(), String::from),
-    });
+    let entry = entry(event, bus);
     let answer = client.call("events", "PutEvents", &json!({"Entries": [entry]})).await?;
     let told = &answer["Entries"][0];
     let Some(id) = told["EventId"].as_str() else {
@@ -50,6 +41,19 @@ async fn put(client: &Client, event: &Value, bus: &str, output: Output) -> Resul
         }
     }
     Ok(())
+}
+
+/// An entry for `PutEvents` of an entry without a bus or of an event as targets get it.
+pub fn entry(event: &Value, bus: &str) -> Value {
+    let either = |entry: &str, envelope: &str| event.get(entry).or_else(|| event.get(envelope)).cloned();
+    let detail = either("Detail", "detail").unwrap_or_else(|| json!({}));
+    json!({
+        "EventBusName": bus,
+        "Source": either("Source", "source"),
+        "DetailType": either("DetailType", "detail-type"),
+        "Resources": either("Resources", "resources").unwrap_or_else(|| json!([])),
+        "Detail": detail.as_str().map_or_else(|| detail.to_string(), String::from),
+    })
 }
 
 async fn explain(client: &Client, event: &Value, bus: &str, output: Output) -> Result<()> {

@@ -97,7 +97,7 @@ fn line(step: &Value, is_inner: bool) -> String {
         "happened" if is_inner => detail.to_string(),
         "happened" => format!("{}  {detail}", bold(&source)),
         "accepted" => format!("→ {target}  {}", dim("handed over")),
-        "delivered" => format!("→ {target}  {}{took}{attempt} {}", green("delivered"), dim(detail)),
+        "delivered" => format!("→ {target}  {}{took}{attempt}{}", green("delivered"), dim(&aside(detail))),
         "failed" => format!("→ {target}  {}{took}{attempt}: {detail}", paint("31", "failed")),
         "dead_lettered" => format!("→ {target}  {}: {detail}", paint("33", "given up, dead-lettered")),
         "dropped" => format!("→ {target}  {}: {detail}", paint("31", "given up")),
@@ -108,6 +108,11 @@ fn line(step: &Value, is_inner: bool) -> String {
         Some(by) => format!("{}  {}", told.trim_end(), dim(&by)),
         None => told.trim_end().to_string(),
     }
+}
+
+/// What is known besides, in brackets.
+fn aside(detail: &str) -> String {
+    if detail.is_empty() { String::new() } else { format!(" ({detail})") }
 }
 
 /// Why it went there, where that has a name people gave.

@@ -51,6 +51,7 @@ mod tests {
             receipt: id.into(),
             json: Vec::new(),
             trace: String::new(),
+            receives: 1,
         };
         let batch = Batch { items: vec![item("a"), item("b")], bytes: 0 };
         for (answer, expected) in [

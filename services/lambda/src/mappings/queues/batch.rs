@@ -24,6 +24,8 @@ pub struct Item {
     pub json: Vec<u8>,
     /// The header of the trace in which it was sent.
     pub trace: String,
+    /// How often it was received, this time included.
+    pub receives: u32,
 }
 
 #[derive(Default)]
@@ -152,6 +154,7 @@ fn item(source_arn: &str, message: QueueMessage) -> Item {
         shown.insert("dataType".into(), value.data_type.into());
         attributes.insert(name, Value::Object(shown));
     }
+    let receives = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok());
     let mut record = json!({
         "messageId": message.message_id,
         "receiptHandle": message.receipt_handle,
@@ -167,5 +170,11 @@ fn item(source_arn: &str, message: QueueMessage) -> Item {
         record["md5OfMessageAttributes"] = digest.into();
     }
     let json = record.to_string().into_bytes();
-    Item { message_id: message.message_id, receipt: message.receipt_handle, json, trace: message.trace }
+    Item {
+        message_id: message.message_id,
+        receipt: message.receipt_handle,
+        json,
+        trace: message.trace,
+        receives: receives.unwrap_or(1),
+    }
 }

@@ -6,11 +6,12 @@
 
 mod answer;
 mod batch;
+mod journey;
 
 use std::{
     collections::HashMap,
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -20,7 +21,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::batch::{Batch, Gather};
+use self::{
+    batch::{Batch, Gather},
+    journey::Ended,
+};
 use super::{MappingRow, filters::Filters};
 use crate::{Lambda, names::Named, run::Call};
 
@@ -130,37 +134,52 @@ impl Reader {
         _places: (OwnedSemaphorePermit, OwnedSemaphorePermit),
     ) {
         let (batch, unwanted) = batch.split(|record| self.filters.let_message_in(record));
+        if let Some(lambda) = self.lambda.upgrade() {
+            journey::note_filtered(&lambda, &cx, &self.row, &unwanted);
+        }
         self.delete(&cx, unwanted.receipts()).await;
         if batch.items.is_empty() {
             return;
         }
         let cx = self.cx_of(cx, &batch);
-        let done = self.invoke(&cx, &batch).await;
-        self.delete(&cx, done).await;
+        let began = Instant::now();
+        let (done, detail) = self.invoke(&cx, &batch).await;
+        let ended = Ended { done, detail, began };
+        if let Some(lambda) = self.lambda.upgrade() {
+            journey::note(&lambda, &cx, &self.row, &batch, &ended);
+        }
+        self.delete(&cx, ended.done).await;
     }
 
-    /// The receipts of the messages that are done with.
-    async fn invoke(&self, cx: &Cx, batch: &Batch) -> Vec<String> {
+    /// The receipts of the messages that are done with, and for people how it went.
+    async fn invoke(&self, cx: &Cx, batch: &Batch) -> (Vec<String>, String) {
+        let none = |reason: &str| (Vec::new(), reason.to_string());
         let visible_again = self.visible_again(cx);
         let mut wait_ms = FIRST_WAIT_MS;
         loop {
-            let Some(lambda) = self.lambda.upgrade() else { return Vec::new() };
-            let Ok(named) = Named::read(cx, &self.row.function_arn, None) else { return Vec::new() };
+            let Some(lambda) = self.lambda.upgrade() else { return none("the platform is ending") };
+            let Ok(named) = Named::read(cx, &self.row.function_arn, None) else {
+                return none("the mapping names no function");
+            };
             let call = Call { payload: batch.event(), ..Call::new(cx.random().uuid()) };
             match lambda.run(cx, &named, call).await {
-                Ok((_, ran)) if ran.function_error.is_some() => return Vec::new(),
-                Ok((_, ran)) if self.row.reports_failures => return answer::done(&ran.payload, batch),
-                Ok(_) => return batch.receipts(),
+                Ok((_, ran)) if ran.function_error.is_some() => {
+                    return none(&String::from_utf8_lossy(&ran.payload));
+                }
+                Ok((_, ran)) if self.row.reports_failures => {
+                    return (answer::done(&ran.payload, batch), ran.told());
+                }
+                Ok((_, ran)) => return (batch.receipts(), ran.told()),
                 Err(fault) if fault.code() == "TooManyRequestsException" => {
                     drop(lambda);
                     if cx.now().millis() + wait_ms >= visible_again.millis() {
-                        return Vec::new();
+                        return none("the function was throttled until the messages' visibility ended");
                     }
                     pause(cx, &mut wait_ms).await;
                 }
                 Err(fault) => {
                     tracing::warn!(%fault, mapping = self.row.uuid, "a function could not be run");
-                    return Vec::new();
+                    return none(&fault.to_string());
                 }
             }
         }
