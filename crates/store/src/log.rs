@@ -41,30 +41,26 @@ pub struct Place {
     pub offset: u64,
 }
 
+/// Where the replay of a segment came to its end.
+struct Replayed {
+    /// The last sequence that was read, here or before.
+    last: u64,
+    /// Behind the last whole frame.
+    at: usize,
+    /// What is wrong there; `None` where nothing follows.
+    wrong: Option<&'static str>,
+}
+
 impl Log {
-    /// Opens the log and gives every frame to `apply`, in order. A torn last frame is cut off; damage anywhere else is
-    /// refused with its place.
-    pub fn open(folder: &Path, mut apply: impl FnMut(u64, Vec<frame::Change>)) -> Result<Log, OpenError> {
-        let io = |error| OpenError::Io(folder.to_path_buf(), error);
-        fs::create_dir_all(folder).map_err(io)?;
-        let mut paths: Vec<(u64, PathBuf)> = Vec::new();
-        for entry in fs::read_dir(folder).map_err(io)? {
-            let path = entry.map_err(io)?.path();
-            let number = path
-                .file_stem()
-                .and_then(|stem| stem.to_str())
-                .and_then(|stem| u64::from_str_radix(stem, 16).ok());
-            match number {
-                Some(number) => paths.push((number, path)),
-                None => {
-                    return Err(OpenError::Damaged {
-                        place: path.display().to_string(),
-                        what: "it is not a segment of the log".into(),
-                    });
-                }
-            }
-        }
-        paths.sort();
+    /// Opens the log and gives every frame to `apply`, in order. What a crash tore at its end, nothing of which was acknowledged,
+    /// is cut off; damage anywhere else is refused with its place. Everything up to `folded` is known to have been durable.
+    pub fn open(
+        folder: &Path,
+        folded: u64,
+        mut apply: impl FnMut(u64, Vec<frame::Change>),
+    ) -> Result<Log, OpenError> {
+        fs::create_dir_all(folder).map_err(|error| OpenError::Io(folder.to_path_buf(), error))?;
+        let paths = paths(folder)?;
         let mut log = Log {
             folder: folder.to_path_buf(),
             next_number: paths.last().map_or(1, |(number, _)| number + 1),
@@ -72,52 +68,31 @@ impl Log {
             at: 0,
             end: 0,
         };
-        let newest = paths.len();
-        let mut seq = 0;
-        for (place, (_, path)) in paths.into_iter().enumerate() {
-            seq = log.replay(&path, seq, place + 1 == newest, &mut apply)?;
+        let mut last = 0;
+        let mut rest = paths.iter().map(|(_, path)| path.as_path());
+        while let Some(path) = rest.next() {
+            let replayed = replay(path, last, folded, &mut apply)?;
+            last = replayed.last;
+            let is_end = replayed.wrong.is_some() || rest.len() == 0;
+            if let Some(wrong) = replayed.wrong {
+                // The crash may have come while two segments were written; the second can be whole where the first is not.
+                if !cut(folder, &mut rest, last.max(folded))? {
+                    return Err(damaged(path, replayed.at, wrong));
+                }
+            }
+            log.keep(path, last, is_end.then_some(replayed.at))?;
         }
         Ok(log)
     }
 
-    fn replay(
-        &mut self,
-        path: &Path,
-        before: u64,
-        newest: bool,
-        apply: &mut impl FnMut(u64, Vec<frame::Change>),
-    ) -> Result<u64, OpenError> {
-        let bytes = fs::read(path).map_err(|error| OpenError::Io(path.to_path_buf(), error))?;
-        let (mut at, mut last) = (0, before);
-        let damaged = |at: usize, what: &str| OpenError::Damaged {
-            place: format!("{}, byte {at}", path.display()),
-            what: what.to_string(),
-        };
-        loop {
-            match frame::read(&bytes[at..]) {
-                Read::Frame { seq, changes, size, .. } => {
-                    if last != 0 && seq != last + 1 {
-                        return Err(damaged(at, "frames are missing"));
-                    }
-                    apply(seq, changes);
-                    last = seq;
-                    at += size;
-                }
-                Read::End if bytes[at..].iter().all(|byte| *byte == 0) => break,
-                // A crash may persist a write's later blocks without its first: nothing of it was acknowledged.
-                Read::End | Read::Torn if newest && !acknowledged(&bytes[at + 1..], last) => break,
-                Read::End => return Err(damaged(at, "frames follow a gap")),
-                Read::Torn => return Err(damaged(at, "a frame is not what was written")),
-            }
-        }
+    /// Takes in a segment that was read. Behind the end of the log there is nothing, or what a crash tore; the next frames go
+    /// to a new segment. What was read counts as durable from now on, so it is made so.
+    fn keep(&mut self, path: &Path, last: u64, end: Option<usize>) -> Result<(), OpenError> {
         let io = |error| OpenError::Io(path.to_path_buf(), error);
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
-        if newest {
-            // Behind the last whole frame there is nothing, or what a crash tore; the next frames go to a new segment.
-            file.set_len(at as u64).and_then(|()| file.sync_all()).map_err(io)?;
-        }
+        end.map_or(Ok(()), |end| file.set_len(end as u64)).and_then(|()| file.sync_all()).map_err(io)?;
         self.segments.push_back(Segment { file: Arc::new(file), path: path.to_path_buf(), last });
-        Ok(last)
+        Ok(())
     }
 
     /// Takes the place for a frame of this size; an error when the disk has no room for it.
@@ -170,6 +145,77 @@ impl Log {
     }
 }
 
+/// The segments in a folder, in order.
+fn paths(folder: &Path) -> Result<Vec<(u64, PathBuf)>, OpenError> {
+    let io = |error| OpenError::Io(folder.to_path_buf(), error);
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let stem = path.file_stem().and_then(|stem| stem.to_str());
+        match stem.and_then(|stem| u64::from_str_radix(stem, 16).ok()) {
+            Some(number) => paths.push((number, path)),
+            None => {
+                return Err(OpenError::Damaged {
+                    place: path.display().to_string(),
+                    what: "it is not a segment of the log".into(),
+                });
+            }
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn replay(
+    path: &Path,
+    before: u64,
+    folded: u64,
+    apply: &mut impl FnMut(u64, Vec<frame::Change>),
+) -> Result<Replayed, OpenError> {
+    let bytes = fs::read(path).map_err(|error| OpenError::Io(path.to_path_buf(), error))?;
+    let (mut at, mut last) = (0, before);
+    let wrong = loop {
+        match frame::read(&bytes[at..]) {
+            Read::Frame { seq, .. } if last != 0 && seq != last + 1 => break "frames are missing",
+            Read::Frame { seq, changes, size, .. } => {
+                apply(seq, changes);
+                last = seq;
+                at += size;
+            }
+            Read::End if bytes[at..].iter().all(|byte| *byte == 0) => {
+                return Ok(Replayed { last, at, wrong: None });
+            }
+            Read::End => break "frames follow a gap",
+            Read::Torn => break "a frame is not what was written",
+        }
+    };
+    // A crash may persist a write's later blocks without its first: nothing of it was acknowledged.
+    if acknowledged(&bytes[at..], last.max(folded)) {
+        return Err(damaged(path, at, wrong));
+    }
+    Ok(Replayed { last, at, wrong: Some(wrong) })
+}
+
+/// Removes the segments behind the end of the log. `false`, and nothing is removed, where something in them was acknowledged.
+fn cut<'a>(
+    folder: &Path,
+    rest: &mut (impl Iterator<Item = &'a Path> + Clone),
+    last: u64,
+) -> Result<bool, OpenError> {
+    let io = |error| OpenError::Io(folder.to_path_buf(), error);
+    for path in rest.clone() {
+        if acknowledged(&fs::read(path).map_err(io)?, last) {
+            return Ok(false);
+        }
+    }
+    rest.try_for_each(fs::remove_file).and_then(|()| folder::sync_folder(folder)).map_err(io)?;
+    Ok(true)
+}
+
+fn damaged(path: &Path, at: usize, what: &str) -> OpenError {
+    OpenError::Damaged { place: format!("{}, byte {at}", path.display()), what: what.to_string() }
+}
+
 /// Whether a later frame says that what stood here was synced: then it was not torn by a crash but damaged.
 fn acknowledged(bytes: &[u8], last: u64) -> bool {
     (0..bytes.len()).any(|at| {
@@ -177,4 +223,80 @@ fn acknowledged(bytes: &[u8], last: u64) -> bool {
         let begins = bytes[at..].iter().take(4).any(|byte| *byte != 0);
         begins && matches!(frame::read(&bytes[at..]), Read::Frame { seq, synced, .. } if seq > last && synced > last)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A segment of frames, each with its sequence and what was durable when it was made.
+    fn segment(folder: &Path, number: u64, frames: &[(u64, u64)]) -> PathBuf {
+        let mut bytes = Vec::new();
+        for (seq, synced) in frames {
+            let mut frame = Vec::new();
+            frame::seal(&mut frame, *seq, *synced);
+            bytes.extend(frame);
+        }
+        bytes.resize(4096, 0);
+        let path = folder.join(format!("{number:016x}.log"));
+        fs::write(&path, bytes).expect("a segment");
+        path
+    }
+
+    /// Spoils the frame with this place in a segment.
+    fn tear(path: &Path, place: usize) {
+        let mut frame = Vec::new();
+        frame::seal(&mut frame, 1, 0);
+        let mut bytes = fs::read(path).expect("a segment");
+        bytes[place * frame.len() + 4] ^= 1;
+        fs::write(path, bytes).expect("a segment");
+    }
+
+    fn replayed(folder: &Path, folded: u64) -> Result<Vec<u64>, OpenError> {
+        let mut seen = Vec::new();
+        Log::open(folder, folded, |seq, _| seen.push(seq)).map(|_| seen)
+    }
+
+    #[test]
+    fn a_crash_while_one_segment_follows_another_is_cut() {
+        // Of 3 to 6 nothing was acknowledged; what arrived of them is chance.
+        for torn in [(1, 2), (1, 3), (2, 0), (2, 1)] {
+            let root = tempfile::tempdir().expect("a folder");
+            let first = segment(root.path(), 1, &[(1, 0), (2, 1), (3, 2), (4, 2)]);
+            let second = segment(root.path(), 2, &[(5, 2), (6, 2)]);
+            tear(if torn.0 == 1 { &first } else { &second }, torn.1);
+            let whole = if torn.0 == 1 { torn.1 as u64 } else { 4 + torn.1 as u64 };
+            let expected: Vec<u64> = (1..=whole).collect();
+            for _ in 0..2 {
+                assert_eq!(replayed(root.path(), 0).expect("it opens"), expected, "{torn:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_hole_that_was_acknowledged_is_refused_and_nothing_removed() {
+        let root = tempfile::tempdir().expect("a folder");
+        let first = segment(root.path(), 1, &[(1, 0), (2, 1), (3, 2), (4, 2)]);
+        segment(root.path(), 2, &[(5, 3), (6, 3)]);
+        tear(&first, 2);
+        for _ in 0..2 {
+            assert!(
+                matches!(replayed(root.path(), 0), Err(OpenError::Damaged { place, .. }) if place.contains("1.log"))
+            );
+        }
+        fs::remove_file(&first).expect("removed");
+        segment(root.path(), 1, &[(1, 0), (2, 1)]);
+        assert!(
+            matches!(replayed(root.path(), 0), Err(OpenError::Damaged { place, .. }) if place.contains("2.log"))
+        );
+    }
+
+    #[test]
+    fn what_is_folded_says_that_a_torn_beginning_was_not_acknowledged() {
+        let root = tempfile::tempdir().expect("a folder");
+        let only = segment(root.path(), 7, &[(41, 40), (42, 40)]);
+        tear(&only, 0);
+        assert!(replayed(root.path(), 0).is_err());
+        assert_eq!(replayed(root.path(), 40).expect("it opens"), Vec::<u64>::new());
+    }
 }

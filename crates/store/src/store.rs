@@ -99,7 +99,7 @@ impl Store {
         let lock = folder::open(&path)?;
         let (backing, folded) = Backing::open(&path.join("store.redb"))?;
         let (mut overlay, mut last) = (Overlay::default(), folded);
-        let log = Log::open(&path.join("log"), |seq, changes| {
+        let log = Log::open(&path.join("log"), folded, |seq, changes| {
             last = last.max(seq);
             if seq > folded {
                 changes.into_iter().for_each(|change| {
