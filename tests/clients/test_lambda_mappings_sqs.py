@@ -14,6 +14,7 @@ notes = boto3.client('dynamodb')
 def note(context, value):
     notes.put_item(TableName=os.environ['NOTES'], Item={'id': {'S': context.aws_request_id}, 'value': {'S': json.dumps(value)}, 'at': {'N': str(time.time())}})
 """
+TRACE = "1-5759e988-bd862e3fe1be46a994272793"
 RECORDS = NOTES + "def handler(event, context):\n    note(context, event)\n"
 
 
@@ -115,15 +116,19 @@ def test_failed_batches_come_back_and_end_in_the_dead_letter_queue(source, event
 
 
 def test_a_journey_tells_who_had_a_message_and_how_that_went(source, eventually):
-    code = NOTES + "def handler(event, context):\n    note(context, event)\n    if event['Records'][0]['attributes']['ApproximateReceiveCount'] == '1': raise ValueError('not yet')\n"
-    source.make(code, queue={"VisibilityTimeout": "2"}, timeout=2)
+    dead = source.queues.create_queue(QueueName=source.name + "-dead")["QueueUrl"]
+    dead_arn = source.queues.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    redrive = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": 2})
+    code = NOTES + "def handler(event, context):\n    note(context, event)\n    raise ValueError('not yet')\n"
+    source.make(code, queue={"VisibilityTimeout": "2", "RedrivePolicy": redrive}, timeout=2)
     sent = source.queues.send_message(QueueUrl=source.url, MessageBody="x", MessageSystemAttributes={
-        "AWSTraceHeader": {"DataType": "String", "StringValue": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"}})
+        "AWSTraceHeader": {"DataType": "String", "StringValue": f"Root={TRACE};Parent=53995c3f42cd8ad8;Sampled=1"}})
     journey = lambda: json.load(urllib.request.urlopen(f"{source.server.endpoint}/_tidemill/journey/{sent['MessageId']}", timeout=10))
-    steps = eventually(lambda: len(journey()) == 2 and journey())
-    assert [(step["step"], step["attempt"]) for step in steps] == [("failed", 1), ("delivered", 2)]
-    assert "not yet" in steps[0]["detail"] and steps[1]["detail"].startswith("ran ")
-    assert {(step["source"], step["trace"]) for step in steps} == {(source.arn, "1-5759e988-bd862e3fe1be46a994272793")}
+    steps = eventually(lambda: len(journey()) == 3 and journey())
+    assert [(step["step"], step["attempt"]) for step in steps] == [("failed", 1), ("failed", 2), ("dead_lettered", 0)]
+    assert all("not yet" in step["detail"] for step in steps[:2])
+    assert (steps[2]["target"], steps[2]["detail"]) == (dead_arn, "received 2 times and not deleted")
+    assert {(step["source"], step["trace"]) for step in steps} == {(source.arn, TRACE)}
 
 
 def test_partial_failures_leave_what_failed(source, eventually):

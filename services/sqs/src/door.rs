@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures::future::{BoxFuture, FutureExt};
 use tidemill_platform::{
-    Cx, Fault, Trace,
+    Cx, Fault,
     doors::{QueueAttribute, QueueDescription, QueueMessage, Queues},
 };
 
@@ -68,9 +68,7 @@ fn message(queue: &Queue, one: Received) -> QueueMessage {
         (name.clone(), shown)
     });
     let message_attributes: BTreeMap<String, QueueAttribute> = message_attributes.collect();
-    // What the sender said (`AWSTraceHeader`) counts before the request's own.
-    let said = one.row.trace_header.filter(|header| Trace::parse(header).is_some());
-    let trace = said.unwrap_or(one.row.trace);
+    let trace = one.row.trace().map(|trace| trace.to_string()).unwrap_or_default();
     QueueMessage {
         attributes: system.into_iter().map(|(name, value)| (name.as_str().to_string(), value)).collect(),
         message_attributes,

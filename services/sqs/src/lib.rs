@@ -33,7 +33,7 @@ pub use state::Sqs;
 
 /// Opens the service over the platform's store, takes events sent to queues and provides the CloudFormation types.
 pub fn service(platform: &Arc<Platform>, delivery: &Delivery) -> Result<(Service, Arc<Sqs>), Damaged> {
-    let sqs = Sqs::open(platform.clone())?;
+    let sqs = Sqs::open(platform.clone(), delivery.clone())?;
     delivery.target("sqs", Arc::new(target::Queues(sqs.clone())));
     delivery.route(target::ROUTE, Arc::new(target::Queues(sqs.clone())));
     platform.doors.queues.hang(sqs.clone());

@@ -4,6 +4,7 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use tidemill_delivery::Step;
 use tidemill_platform::{Cx, Fault, Trace};
 use tidemill_store::{Batch, Partition};
 
@@ -14,6 +15,7 @@ use crate::{
         ListMessageMoveTasksResult, ListMessageMoveTasksResultEntry, ResourceNotFoundException,
         StartMessageMoveTaskRequest, StartMessageMoveTaskResult, UnsupportedOperation,
     },
+    receiving::Moved,
     state::{Queue, TASKS, invalid},
 };
 
@@ -250,9 +252,11 @@ impl Sqs {
                 continue;
             }
             let mut batch = Batch::new(source.partition);
-            // Back in its queue a message is as new: it was sent now and never received.
+            let why = Moved { step: Step::Delivered, detail: "moved by a task".into() };
+            // Back in its queue a message is as new: sent now, never received, and under an id of its own.
             row.sent_at = now;
-            let moved = self.move_into(source, number, row, &target, now, &mut batch);
+            row.id = cx.random().uuid();
+            let moved = self.move_into(source, number, row, &target, (now, why), &mut batch);
             match self.platform.submit(batch) {
                 Ok(ticket) => {
                     hot.machine.discard(number, group.as_ref());

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use tidemill_delivery::{Fate, Step};
 use tidemill_platform::{Cx, Fault, Timestamp};
 use tidemill_store::{Batch, Seq};
 
@@ -148,7 +149,8 @@ impl Sqs {
                     && let Some(target) = dead_letters.clone()
                 {
                     hot.machine.discard(number, group.as_ref());
-                    let moved = self.move_into(queue, number, row, &target, now, &mut batch);
+                    let why = Moved { step: Step::DeadLettered, detail: times(before.count) };
+                    let moved = self.move_into(queue, number, row, &target, (now, why), &mut batch);
                     dead.push((target, moved));
                     continue;
                 }
@@ -209,7 +211,7 @@ impl Sqs {
         number: u64,
         row: MessageRow,
         to: &Queue,
-        now: i64,
+        (now, why): (i64, Moved),
         batch: &mut Batch,
     ) -> (u64, Option<String>) {
         let key = (from.id, number);
@@ -217,6 +219,7 @@ impl Sqs {
         batch.delete_in(from.partition, &RECEIVES, &key);
         let fresh = self.number(now);
         let moved = MessageRow { visible_at: 0, source: Some(from.arn.to_string()), ..row };
+        self.delivery.ledger().record(batch, &why.fate(&moved, from, to, now));
         batch.put_in(to.partition, &MESSAGES, &(to.id, fresh), &moved);
         (fresh, moved.group)
     }
@@ -234,6 +237,33 @@ impl Sqs {
         queue.arrived.notify_one();
         Ok(())
     }
+}
+
+/// Why a message moves to another queue, for its journey.
+pub struct Moved {
+    pub step: Step,
+    pub detail: String,
+}
+
+impl Moved {
+    fn fate(self, row: &MessageRow, from: &Queue, to: &Queue, now: i64) -> Fate {
+        Fate {
+            at: now,
+            event: row.id.clone(),
+            trace: row.trace().map(|trace| trace.root).unwrap_or_default(),
+            source: from.arn.to_string(),
+            target: to.arn.to_string(),
+            via: String::new(),
+            step: self.step,
+            detail: self.detail,
+            attempt: 0,
+            took_us: 0,
+        }
+    }
+}
+
+fn times(count: u32) -> String {
+    format!("received {count} time{} and not deleted", if count == 1 { "" } else { "s" })
 }
 
 /// The handle of one receive of one message.

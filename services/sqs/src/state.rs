@@ -13,7 +13,8 @@ use std::{
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use serde::{Deserialize, Serialize};
-use tidemill_platform::{Arn, Cx, Fault, Platform, Timers, Timestamp};
+use tidemill_delivery::Delivery;
+use tidemill_platform::{Arn, Cx, Fault, Platform, Timers, Timestamp, Trace};
 use tidemill_store::{Batch, Damaged, Partition, Table};
 use tokio::sync::Notify;
 
@@ -87,6 +88,14 @@ pub struct MessageRow {
     pub unsigned: bool,
 }
 
+impl MessageRow {
+    /// The trace it is part of: what the sender said (`AWSTraceHeader`) counts before the request's own.
+    pub fn trace(&self) -> Option<Trace> {
+        let said = self.trace_header.as_deref().and_then(Trace::parse);
+        said.or_else(|| Trace::parse(&self.trace))
+    }
+}
+
 fn is_false(given: &bool) -> bool {
     !given
 }
@@ -140,6 +149,7 @@ pub struct Hot {
 
 pub struct Sqs {
     pub platform: Arc<Platform>,
+    pub delivery: Delivery,
     pub me: Weak<Sqs>,
     queues: RwLock<BTreeMap<String, Arc<Queue>>>,
     /// The same by ARN in parts, as deliveries name them.
@@ -150,7 +160,7 @@ pub struct Sqs {
 }
 
 impl Sqs {
-    pub fn open(platform: Arc<Platform>) -> Result<Arc<Sqs>, Damaged> {
+    pub fn open(platform: Arc<Platform>, delivery: Delivery) -> Result<Arc<Sqs>, Damaged> {
         let (mut queues, mut tasks, mut graves) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         for partition in Partition::ALL {
             for (arn, row) in platform.store.all(&QUEUES, partition)? {
@@ -172,6 +182,7 @@ impl Sqs {
             });
             Sqs {
                 platform,
+                delivery,
                 me: me.clone(),
                 by_parts: RwLock::new(
                     queues.values().map(|queue| (queue.arn.clone(), queue.clone())).collect(),

@@ -61,7 +61,7 @@ fn leads_to(hop: &Hop<'_>, other: &Hop<'_>) -> bool {
 }
 
 fn is_arrival(step: &Value) -> bool {
-    matches!(text(step, "step"), "delivered" | "accepted")
+    matches!(text(step, "step"), "delivered" | "accepted" | "dead_lettered")
 }
 
 /// As deep as hops lead to hops; each is told once.
