@@ -144,6 +144,10 @@ def handler(event, context):
     source.send("good", "bad", "fine")
     eventually(lambda: len(source.seen()) == 2 and source.left() == 0)
     assert sorted(source.bodies()[0]) == ["bad", "fine", "good"] and source.bodies()[1] == ["bad"]
+    bad = source.seen()[1]["Records"][0]["messageId"]
+    steps = json.load(urllib.request.urlopen(f"{source.server.endpoint}/_tidemill/journey/{bad}", timeout=10))
+    assert [(step["step"], step["attempt"]) for step in steps] == [("failed", 1), ("delivered", 2)]
+    assert steps[0]["detail"] == "the function reported it as failed"
 
 
 @pytest.mark.parametrize("answer", ["{'batchItemFailures': [{'itemIdentifier': ''}]}", "{'batchItemFailures': [{'id': 1}]}",

@@ -13,8 +13,8 @@ use crate::{Lambda, mappings::MappingRow};
 pub struct Ended {
     /// Receipts of the messages that are done with.
     pub done: Vec<String>,
-    /// For people: why the others failed, or how the run went.
-    pub detail: String,
+    /// For people: how the run went, or why the others failed.
+    pub detail: Result<String, String>,
     pub began: Instant,
 }
 
@@ -22,11 +22,10 @@ pub struct Ended {
 pub fn note(lambda: &Lambda, cx: &Cx, row: &MappingRow, batch: &Batch, ended: &Ended) {
     let done: HashSet<&str> = ended.done.iter().map(String::as_str).collect();
     let fates = batch.items.iter().filter_map(|item| {
-        let is_done = done.contains(item.receipt.as_str());
-        let (step, detail) = match (is_done, ended.done.is_empty()) {
-            (true, _) => (Step::Delivered, ended.detail.as_str()),
-            (false, true) => (Step::Failed, ended.detail.as_str()),
-            (false, false) => (Step::Failed, "the function reported it as failed"),
+        let (step, detail) = match &ended.detail {
+            Ok(ran) if done.contains(item.receipt.as_str()) => (Step::Delivered, ran.as_str()),
+            Ok(_) => (Step::Failed, "the function reported it as failed"),
+            Err(reason) => (Step::Failed, reason.as_str()),
         };
         fate(cx, row, item, step, detail, ended.began)
     });

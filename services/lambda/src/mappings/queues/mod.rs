@@ -152,8 +152,8 @@ impl Reader {
     }
 
     /// The receipts of the messages that are done with, and for people how it went.
-    async fn invoke(&self, cx: &Cx, batch: &Batch) -> (Vec<String>, String) {
-        let none = |reason: &str| (Vec::new(), reason.to_string());
+    async fn invoke(&self, cx: &Cx, batch: &Batch) -> (Vec<String>, Result<String, String>) {
+        let none = |reason: &str| (Vec::new(), Err(reason.to_string()));
         let visible_again = self.visible_again(cx);
         let mut wait_ms = FIRST_WAIT_MS;
         loop {
@@ -167,9 +167,9 @@ impl Reader {
                     return none(&String::from_utf8_lossy(&ran.payload));
                 }
                 Ok((_, ran)) if self.row.reports_failures => {
-                    return (answer::done(&ran.payload, batch), ran.told());
+                    return (answer::done(&ran.payload, batch), Ok(ran.told()));
                 }
-                Ok((_, ran)) => return (batch.receipts(), ran.told()),
+                Ok((_, ran)) => return (batch.receipts(), Ok(ran.told())),
                 Err(fault) if fault.code() == "TooManyRequestsException" => {
                     drop(lambda);
                     if cx.now().millis() + wait_ms >= visible_again.millis() {
