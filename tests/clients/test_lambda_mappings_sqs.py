@@ -204,7 +204,7 @@ def test_a_disabled_mapping_takes_nothing(source, eventually):
     source.send("one")
     assert source.left() == 1 and source.seen() == []
     assert source.functions.update_event_source_mapping(UUID=source.mapping["UUID"], Enabled=True)["State"] == "Updating"
-    eventually(lambda: source.bodies() == [["one"]])
+    eventually(lambda: source.bodies() == [["one"]] and source.left() == 0)
     source.functions.delete_event_source_mapping(UUID=source.mapping["UUID"])
     source.send("two")
     assert source.left() == 1
