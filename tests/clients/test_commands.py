@@ -110,6 +110,8 @@ def test_an_application_that_is_up_works_with_the_plain_cli(tmp_path, eventually
         key = json.dumps({"region": {"S": "north"}})
         row = eventually(lambda: server.cli("dynamodb", "get-item", "--table-name", table, "--key", key, "--output", "json").strip())
         assert json.loads(row)["Item"]["revenue"] == {"N": "129.9"}
+        # What the functions print is followed, under the names the template gives them.
+        assert next(line for line in process.stdout if line.startswith("Loader ") and "in/sale.json: 129.9" in line)
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0

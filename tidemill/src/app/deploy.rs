@@ -328,14 +328,10 @@ impl Deployment<'_> {
 }
 
 impl Deployed {
-    /// Physical ids of the resources of a type.
-    pub fn of_type<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a str> {
-        self.resources.values().filter(move |(one, _)| one == kind).map(|(_, id)| id.as_str())
-    }
-
-    /// The names of all functions.
-    pub fn functions(&self) -> BTreeSet<String> {
-        self.of_type("AWS::Lambda::Function").map(String::from).collect()
+    /// Function name → logical id, of all functions.
+    pub fn functions(&self) -> BTreeMap<String, String> {
+        let functions = self.resources.iter().filter(|(_, (kind, _))| kind == "AWS::Lambda::Function");
+        functions.map(|(logical, (_, name))| (name.clone(), logical.clone())).collect()
     }
 
     /// The physical id of a resource of the template.

@@ -1,9 +1,6 @@
 //! `tidemill up`: the platform, an application on it, and its logs; with `--demo` a run of what the application does.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result};
 use tokio::sync::watch;
@@ -81,24 +78,31 @@ fn client(endpoint: &str, serve: &cli::Serve, settings: &Settings) -> Result<Cli
     Ok(Client::new(endpoint, found).in_region(Some(&region)))
 }
 
-/// Prints what the named functions write, until it is dropped.
-async fn follow(client: &Client, mut named: watch::Receiver<BTreeSet<String>>, output: Output) -> Result<()> {
+/// Prints what the functions write (name → logical id), in order of time, until it is dropped.
+async fn follow(
+    client: &Client,
+    mut functions: watch::Receiver<BTreeMap<String, String>>,
+    output: Output,
+) -> Result<()> {
     let now =
         client.get("/_tidemill/clock").await?["now_ms"].as_i64().context("the platform has no clock")?;
     let mut followers: BTreeMap<String, logs::Follower> = BTreeMap::new();
     loop {
-        for name in named.borrow_and_update().iter() {
+        let functions = functions.borrow_and_update().clone();
+        let mut lines = Vec::new();
+        for (name, logical) in &functions {
             let group = format!("/aws/lambda/{name}");
             let fresh = || logs::Follower { group, after: now, seen: Vec::new() };
-            followers.entry(name.clone()).or_insert_with(fresh);
+            let follower = followers.entry(name.clone()).or_insert_with(fresh);
+            lines.extend(follower.next(client).await?.into_iter().map(|line| (logical, line)));
         }
-        for (name, follower) in &mut followers {
-            for line in follower.next(client).await? {
-                if output == Output::Text {
-                    print!("{} ", bold(name));
-                }
-                logs::print(&line, output);
+        lines.sort_by_key(|(_, line)| line["timestamp"].as_i64());
+        let width = functions.values().map(String::len).max().unwrap_or(0);
+        for (logical, line) in lines {
+            if output == Output::Text {
+                print!("{} ", bold(&format!("{logical:<width$}")));
             }
+            logs::print(&line, output);
         }
         tokio::time::sleep(ASK_EVERY).await;
     }

@@ -2,7 +2,7 @@
 //! else changed is deployed as an update of the stack, and a mistake leaves everything as it was.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
@@ -32,8 +32,8 @@ pub struct Watching<'a> {
     pub app: App,
     pub deployed: Deployed,
     pub output: Output,
-    /// Gets the names of the functions whenever they change.
-    pub functions: Sender<BTreeSet<String>>,
+    /// Gets the functions, name → logical id, whenever they change.
+    pub functions: Sender<BTreeMap<String, String>>,
 }
 
 /// Follows an application from now on: what is saved while it is deployed is taken over afterwards.
