@@ -78,6 +78,24 @@ def test_versions_and_aliases(functions, name):
         functions.get_function(FunctionName=name)
 
 
+def test_weighted_aliases(functions, name):
+    functions.publish_version(FunctionName=name)
+    functions.update_function_configuration(FunctionName=name, Description="another")
+    functions.publish_version(FunctionName=name)
+    for wrong in ({"1": 0.5}, {"$LATEST": 0.5}, {"2": 1.5}):
+        with pytest.raises(functions.exceptions.ClientError) as caught:
+            functions.create_alias(FunctionName=name, Name="live", FunctionVersion="1", RoutingConfig={"AdditionalVersionWeights": wrong})
+        assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400, wrong
+    alias = functions.create_alias(FunctionName=name, Name="live", FunctionVersion="1", RoutingConfig={"AdditionalVersionWeights": {"2": 0.5}})
+    assert alias["RoutingConfig"] == {"AdditionalVersionWeights": {"2": 0.5}}
+    executed = lambda: {functions.invoke(FunctionName=name, Qualifier="live")["ExecutedVersion"] for _ in range(40)}
+    assert executed() == {"1", "2"}
+    functions.update_alias(FunctionName=name, Name="live", RoutingConfig={"AdditionalVersionWeights": {"2": 1.0}})
+    assert executed() == {"2"}
+    functions.update_alias(FunctionName=name, Name="live", RoutingConfig={})
+    assert executed() == {"1"} and "RoutingConfig" not in functions.get_alias(FunctionName=name, Name="live")
+
+
 def test_permissions(functions, name):
     functions.add_permission(FunctionName=name, StatementId="s3", Action="lambda:InvokeFunction", Principal="s3.amazonaws.com", SourceAccount="000000000000")
     policy = json.loads(functions.get_policy(FunctionName=name)["Policy"])

@@ -288,3 +288,16 @@ def test_a_dead_letter_for_a_sleeping_queue_is_one_message(private_server, name)
     assert [message["Body"] for message in receive(queues, url, WaitTimeSeconds=10)] == ["x"]
     counts = attributes(queues, url)
     assert counts["ApproximateNumberOfMessages"] == "1", "it can be received again, and is there once"
+
+
+def test_unknown_attributes_and_actions_are_named(sqs, queue):
+    with refused("InvalidAttributeName", 400) as caught:
+        sqs.receive_message(QueueUrl=queue, MessageSystemAttributeNames=["Bogus"])
+    assert "Unknown Attribute Bogus." in str(caught.value)
+    for action in ("DeleteQueue", "Bogus"):
+        with refused("InvalidParameterValue", 400) as caught:
+            sqs.add_permission(QueueUrl=queue, Label="l", AWSAccountIds=["111122223333"], Actions=[action])
+        assert f"Value SQS:{action} for parameter ActionName is invalid." in str(caught.value)
+    with refused("InvalidParameterValue", 400):
+        sqs.add_permission(QueueUrl=queue, Label="l", AWSAccountIds=["ann"], Actions=["SendMessage"])
+    assert "Policy" not in attributes(sqs, queue)

@@ -129,6 +129,12 @@ fn check(row: &FunctionRow, alias: &AliasRow) -> Result<(), Fault> {
     if !alias.weights.is_empty() && (alias.version == "$LATEST" || alias.weights.contains_key("$LATEST")) {
         return invalid("$LATEST is not supported for an alias pointing to more than 1 version");
     }
+    if alias.weights.contains_key(&alias.version) {
+        let version = &alias.version;
+        return invalid(&format!(
+            "Invalid function version {version}. Function version {version} is already included in routing configuration."
+        ));
+    }
     if alias.weights.values().any(|weight| !(0.0..=1.0).contains(weight)) {
         return invalid("Weights must be between 0.0 and 1.0");
     }

@@ -10,6 +10,19 @@ use crate::{
     state::invalid,
 };
 
+/// What others than a queue's owner can be allowed.
+const SHARED: [&str; 9] = [
+    "*",
+    "ChangeMessageVisibility",
+    "DeleteMessage",
+    "GetQueueAttributes",
+    "GetQueueUrl",
+    "ListDeadLetterSourceQueues",
+    "PurgeQueue",
+    "ReceiveMessage",
+    "SendMessage",
+];
+
 pub async fn add_permission(sqs: &Sqs, cx: &Cx, input: AddPermissionRequest) -> Result<Unit, Fault> {
     let queue = sqs.by_url(cx, &input.queue_url)?;
     let accounts: Vec<String> =
@@ -17,6 +30,18 @@ pub async fn add_permission(sqs: &Sqs, cx: &Cx, input: AddPermissionRequest) -> 
     let actions: Vec<String> = input.actions.iter().map(|action| format!("SQS:{action}")).collect();
     if accounts.is_empty() || actions.is_empty() {
         return Err(Fault::new("MissingParameter", "The request must contain accounts and actions."));
+    }
+    if let Some(action) = input.actions.iter().find(|action| !SHARED.contains(&action.as_str())) {
+        return Err(invalid(format!(
+            "Value SQS:{action} for parameter ActionName is invalid. Reason: Only the queue owner is allowed to invoke this action."
+        )));
+    }
+    let is_account = |id: &String| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_digit());
+    if !input.aws_account_ids.iter().all(is_account) {
+        return Err(invalid(format!(
+            "Value [{}] for parameter PrincipalId is invalid. Reason: Unable to verify.",
+            input.aws_account_ids.join(", ")
+        )));
     }
     sqs.change(&queue, |row| {
         let mut policy = read(row.settings.policy.as_deref(), &row.arn);

@@ -10,8 +10,8 @@ use tidemill_store::{Batch, Seq};
 use crate::{
     Sqs,
     api::{
-        Message, MessageAttributeValue, MessageSystemAttributeName as System, OverLimit,
-        ReceiveMessageRequest, ReceiveMessageResult,
+        InvalidAttributeName, Message, MessageAttributeValue, MessageSystemAttributeName as System,
+        OverLimit, ReceiveMessageRequest, ReceiveMessageResult,
     },
     digest,
     queue::Receives,
@@ -44,6 +44,9 @@ pub async fn receive_message(
     let received = sqs.receive_within(cx, &queue, most, visibility_s, wait_s * 1000, attempt).await?;
     let mut names = input.message_system_attribute_names.unwrap_or_default();
     names.extend(input.attribute_names.unwrap_or_default().iter().map(|name| System::from(name.as_str())));
+    if let Some(System::Other(unknown)) = names.iter().find(|name| matches!(name, System::Other(_))) {
+        return Err(InvalidAttributeName::new(format!("Unknown Attribute {unknown}.")).into());
+    }
     let wanted = input.message_attribute_names.unwrap_or_default();
     let messages: Vec<Message> =
         received.into_iter().map(|one| shown(&queue, one, &names, &wanted)).collect();
