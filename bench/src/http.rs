@@ -5,6 +5,7 @@ use std::{
     collections::{HashMap, VecDeque},
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
+    os::fd::{AsRawFd, RawFd},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -82,6 +83,12 @@ pub struct Connection {
     last: VecDeque<(Request, Vec<u8>)>,
 }
 
+impl AsRawFd for Connection {
+    fn as_raw_fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+}
+
 /// For how long a signature is used again.
 const SIGNATURE_LIVES: Duration = Duration::from_secs(60);
 /// Signed requests with a body that are kept: those of a cycle of a few.
@@ -109,6 +116,12 @@ impl Connection {
 
     /// Sends and waits for the whole answer.
     pub fn call(&mut self, request: &Request) -> Result<Answer> {
+        self.send(request)?;
+        self.receive()
+    }
+
+    /// Sends; the answer is to be received before anything else is sent.
+    pub fn send(&mut self, request: &Request) -> Result<()> {
         if self.signed_at.elapsed() > SIGNATURE_LIVES || self.signed.len() > MOST_SIGNED {
             self.signed.clear();
             self.last.clear();
@@ -119,21 +132,20 @@ impl Connection {
             if let Some(found) = known.and_then(|at| self.last.remove(at)) {
                 self.stream.write_all(&found.1)?;
                 self.last.push_front(found);
-                return self.read();
+                return Ok(());
             }
             self.write(request)?;
             self.stream.write_all(&self.out)?;
             self.last.truncate(MOST_LAST - 1);
             self.last.push_front((request.clone(), self.out.clone()));
-            return self.read();
+            return Ok(());
         }
         let key = (request.method, request.path.clone());
         if !self.signed.contains_key(&key) {
             self.write(request)?;
             self.signed.insert(key.clone(), self.out.clone());
         }
-        self.stream.write_all(&self.signed[&key])?;
-        self.read()
+        Ok(self.stream.write_all(&self.signed[&key])?)
     }
 
     fn write(&mut self, request: &Request) -> Result<()> {
@@ -167,7 +179,8 @@ impl Connection {
         Ok(())
     }
 
-    fn read(&mut self) -> Result<Answer> {
+    /// Waits for the whole answer to what was sent.
+    pub fn receive(&mut self) -> Result<Answer> {
         self.buffer.clear();
         let end = loop {
             if let Some(at) = find(&self.buffer, b"\r\n\r\n") {

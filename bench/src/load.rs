@@ -2,17 +2,21 @@
 
 use std::{
     net::SocketAddr,
+    ops::Range,
+    os::fd::AsRawFd,
     sync::Barrier,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 
-use crate::http::{Connection, Request};
+use crate::http::{Answer, Connection, Request};
 
 /// How long connections run before what they do counts.
 const WARM_UP: Duration = Duration::from_millis(500);
+/// How long an answer may take, in milliseconds.
+const PATIENCE_MS: libc::c_int = 60_000;
 
 /// What was measured.
 #[derive(Debug, Clone)]
@@ -51,28 +55,147 @@ pub fn run(
     duration: Duration,
     make: impl Fn(usize, usize) -> Request + Sync,
 ) -> Result<Measured> {
-    let start = Barrier::new(connections);
-    let (start, make) = (&start, &make);
-    let workers: Vec<Result<Worker>> = thread::scope(|scope| {
-        let running: Vec<_> = (0..connections)
-            .map(|at| scope.spawn(move || work(address, service, at, duration, start, make)))
-            .collect();
-        running
-            .into_iter()
-            .map(|one| one.join().unwrap_or_else(|_| Err(anyhow!("a worker failed"))))
-            .collect()
-    });
-    let (mut latencies, mut errors, mut first_error) = (Vec::new(), 0, None);
-    for worker in workers {
-        let worker = worker?;
-        latencies.extend(worker.latencies);
-        errors += worker.errors;
-        first_error = first_error.or(worker.first_error);
+    let plan = Plan { address, service, connections, duration, steps: 1, a_thread: A_THREAD };
+    plan.run(|at, number, _| Ok(make(at, number)))
+}
+
+/// The same for requests and answers of a size that takes time to pass: each connection has a thread of its own.
+pub fn run_large(
+    address: SocketAddr,
+    service: &str,
+    connections: usize,
+    duration: Duration,
+    make: impl Fn(usize, usize) -> Request + Sync,
+) -> Result<Measured> {
+    let plan = Plan { address, service, connections, duration, steps: 1, a_thread: 1 };
+    plan.run(|at, number, _| Ok(make(at, number)))
+}
+
+/// Runs sequences of `steps` requests, each of which is made of its number and the answer before it. What counts, and is
+/// timed, is the whole sequence.
+pub fn run_steps(
+    address: SocketAddr,
+    service: &str,
+    connections: usize,
+    duration: Duration,
+    steps: usize,
+    make: impl Fn(usize, Option<&Answer>) -> Result<Request> + Sync,
+) -> Result<Measured> {
+    let plan = Plan { address, service, connections, duration, steps, a_thread: A_THREAD };
+    plan.run(|_, number, answer| make(number % steps, answer))
+}
+
+/// Connections that one thread serves: their answers are read as they come, without a change of threads for each.
+const A_THREAD: usize = 16;
+
+struct Plan<'a> {
+    address: SocketAddr,
+    service: &'a str,
+    connections: usize,
+    duration: Duration,
+    /// Requests that count as one.
+    steps: usize,
+    a_thread: usize,
+}
+
+impl Plan<'_> {
+    fn run(
+        &self,
+        make: impl Fn(usize, usize, Option<&Answer>) -> Result<Request> + Sync,
+    ) -> Result<Measured> {
+        let start = Barrier::new(self.connections.div_ceil(self.a_thread));
+        let (start, make) = (&start, &make);
+        let workers: Vec<Result<Worker>> = thread::scope(|scope| {
+            let running: Vec<_> = (0..self.connections)
+                .step_by(self.a_thread)
+                .map(|from| from..self.connections.min(from + self.a_thread))
+                .map(|places| scope.spawn(move || self.work(places, start, make)))
+                .collect();
+            running
+                .into_iter()
+                .map(|one| one.join().unwrap_or_else(|_| Err(anyhow!("a worker failed"))))
+                .collect()
+        });
+        let (mut latencies, mut errors, mut first_error) = (Vec::new(), 0, None);
+        for worker in workers {
+            let worker = worker?;
+            latencies.extend(worker.latencies);
+            errors += worker.errors;
+            first_error = first_error.or(worker.first_error);
+        }
+        if let Some(error) = first_error.filter(|_| latencies.is_empty()) {
+            return Err(anyhow!(error));
+        }
+        Ok(Measured { errors, ..Measured::of(latencies, self.duration) })
     }
-    if let Some(error) = first_error.filter(|_| latencies.is_empty()) {
-        return Err(anyhow!(error));
+
+    fn work(
+        &self,
+        places: Range<usize>,
+        start: &Barrier,
+        make: &(impl Fn(usize, usize, Option<&Answer>) -> Result<Request> + Sync),
+    ) -> Result<Worker> {
+        let open = |at| Ok(Lane { at, number: 0, began: Instant::now(), connection: self.open()? });
+        let lanes: Result<Vec<Lane>> = places.map(open).collect();
+        start.wait();
+        let mut lanes = lanes?;
+        let mut worker = Worker { latencies: Vec::with_capacity(1 << 16), errors: 0, first_error: None };
+        let counts_from = Instant::now() + WARM_UP;
+        let ends = counts_from + self.duration;
+        for lane in &mut lanes {
+            lane.began = Instant::now();
+            lane.connection.send(&make(lane.at, 0, None)?)?;
+        }
+        while !lanes.is_empty() {
+            // From the last to the first, so that one that is done can be taken out.
+            for place in answered(&lanes)?.into_iter().rev() {
+                let lane = &mut lanes[place];
+                let answer = lane.connection.receive()?;
+                lane.number += 1;
+                let is_whole = lane.number.is_multiple_of(self.steps);
+                worker.note(&answer, lane.began, is_whole && lane.began >= counts_from);
+                let now = Instant::now();
+                if is_whole && now >= ends {
+                    lanes.swap_remove(place);
+                    continue;
+                }
+                if is_whole {
+                    lane.began = now;
+                }
+                lane.connection.send(&make(lane.at, lane.number, Some(&answer))?)?;
+            }
+        }
+        Ok(worker)
     }
-    Ok(Measured { errors, ..Measured::of(latencies, duration) })
+
+    fn open(&self) -> Result<Connection> {
+        Connection::open(self.address, self.service)
+    }
+}
+
+/// A connection with its request on the way.
+struct Lane {
+    at: usize,
+    number: usize,
+    /// When the first request of the sequence was sent.
+    began: Instant,
+    connection: Connection,
+}
+
+/// The places of lanes whose answer has begun to arrive, ascending; waits until there are some.
+fn answered(lanes: &[Lane]) -> Result<Vec<usize>> {
+    if lanes.len() == 1 {
+        return Ok(vec![0]);
+    }
+    let entry =
+        |lane: &Lane| libc::pollfd { fd: lane.connection.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut entries: Vec<libc::pollfd> = lanes.iter().map(entry).collect();
+    // SAFETY: the entries are ours, and as many as is said.
+    let many = unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, PATIENCE_MS) };
+    if many <= 0 {
+        bail!("no answer came: {}", std::io::Error::last_os_error());
+    }
+    Ok((0..entries.len()).filter(|place| entries[*place].revents != 0).collect())
 }
 
 struct Worker {
@@ -81,35 +204,15 @@ struct Worker {
     first_error: Option<String>,
 }
 
-fn work(
-    address: SocketAddr,
-    service: &str,
-    at: usize,
-    duration: Duration,
-    start: &Barrier,
-    make: &(impl Fn(usize, usize) -> Request + Sync),
-) -> Result<Worker> {
-    let connection = Connection::open(address, service);
-    start.wait();
-    let mut connection = connection?;
-    let mut worker = Worker { latencies: Vec::with_capacity(1 << 16), errors: 0, first_error: None };
-    let counts_from = Instant::now() + WARM_UP;
-    let ends = counts_from + duration;
-    for number in 0.. {
-        let request = make(at, number);
-        let sent = Instant::now();
-        if sent >= ends {
-            break;
-        }
-        let answer = connection.call(&request)?;
+impl Worker {
+    fn note(&mut self, answer: &Answer, began: Instant, counts: bool) {
         if !(200..300).contains(&answer.status) {
-            worker.errors += 1;
-            worker.first_error.get_or_insert_with(|| {
+            self.errors += 1;
+            self.first_error.get_or_insert_with(|| {
                 format!("{}: {}", answer.status, String::from_utf8_lossy(&answer.body))
             });
-        } else if sent >= counts_from {
-            worker.latencies.push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
+        } else if counts {
+            self.latencies.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
         }
     }
-    Ok(worker)
 }

@@ -14,7 +14,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 
-#[derive(Debug, Parser)]
+#[derive(Debug, Clone, Parser)]
 #[command(name = "tidemill-bench", about = "Measures a platform that speaks the AWS APIs", version)]
 pub struct Options {
     /// What to measure.
@@ -37,9 +37,14 @@ pub struct Options {
     #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
 
-    /// Connections at the same time, each in turn.
-    #[arg(long, value_delimiter = ',', default_value = "1,16")]
+    /// Connections at the same time, each in turn. By default 1 and 16, for functions 1 and 8.
+    #[arg(long, value_delimiter = ',')]
     connections: Vec<usize>,
+
+    /// A folder with pandas for Python 3.12 (`pip install --target`), for the suite `snapstart`; without it a function of its own
+    /// weight is used.
+    #[arg(long)]
+    packages: Option<PathBuf>,
 
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -63,6 +68,10 @@ pub enum Suite {
     Idle,
     /// Functions warm and cold, and woken by messages.
     Lambda,
+    /// Python versions that begin from a snapshot.
+    Snapstart,
+    /// WebAssembly functions warm and cold.
+    Wasm,
     /// A hundred and a thousand functions at once from zero; a thousand that are only deployed.
     Scale,
     /// A file to a row through two functions.
@@ -80,7 +89,25 @@ fn seconds(text: &str) -> Result<f64, String> {
     if (0.1..=600.0).contains(&value) { Ok(value) } else { Err("between 0.1 and 600".into()) }
 }
 
+impl Suite {
+    fn connections(self) -> Vec<usize> {
+        match self {
+            Suite::Lambda | Suite::Wasm => vec![1, 8],
+            _ => vec![1, 16],
+        }
+    }
+}
+
 impl Options {
+    /// The same with what the suite has by default where nothing else was asked for.
+    fn of(&self, suite: Suite) -> Options {
+        let mut options = self.clone();
+        if options.connections.is_empty() {
+            options.connections = suite.connections();
+        }
+        options
+    }
+
     fn duration(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
     }
@@ -103,6 +130,7 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<()> {
     let mut report = report::Report::new(options.output);
     for suite in &options.suites {
+        let options = &options.of(*suite);
         match suite {
             Suite::Dynamodb => suites::dynamodb::run(options, &mut report)?,
             Suite::S3 => suites::s3::run(options, &mut report)?,
@@ -112,6 +140,8 @@ fn run(options: &Options) -> Result<()> {
             Suite::Start => suites::start::run(options, &mut report)?,
             Suite::Idle => suites::idle::run(options, &mut report)?,
             Suite::Lambda => suites::lambda::run(options, &mut report)?,
+            Suite::Snapstart => suites::lambda::snapstart(options, &mut report)?,
+            Suite::Wasm => suites::lambda::wasm(options, &mut report)?,
             Suite::Scale => suites::lambda::scale(options, &mut report)?,
             Suite::Pipeline => suites::pipeline::run(options, &mut report)?,
         }

@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     net::{SocketAddr, ToSocketAddrs},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -30,22 +31,17 @@ impl Server {
     pub fn start(options: &Options) -> Result<Server> {
         std::fs::create_dir_all(&options.data)?;
         let data = tempfile::Builder::new().prefix("bench-").tempdir_in(&options.data)?;
-        let mut child = Command::new(&options.binary)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("{} cannot be started", options.binary.display()))?;
-        let out = child.stdout.take().context("no output")?;
-        let mut line = String::new();
-        BufReader::new(out).read_line(&mut line)?;
-        let address = line.trim().rsplit("http://").next().and_then(|text| text.parse().ok());
-        let Some(address) = address else {
-            let _ = child.kill();
-            bail!("the platform said {line:?} instead of where it listens");
-        };
+        let (child, address) = launch(options, data.path())?;
         Ok(Server { address, child: Some(child), _data: Some(data) })
+    }
+
+    /// Ends it and starts it again with what it keeps.
+    pub fn restart(&mut self, options: &Options) -> Result<()> {
+        let data = self._data.take().context("a platform that was started here")?;
+        end(self.child.take());
+        let (child, address) = launch(options, data.path())?;
+        (self.child, self.address, self._data) = (Some(child), address, Some(data));
+        Ok(())
     }
 
     pub fn pid(&self) -> Option<u32> {
@@ -53,20 +49,43 @@ impl Server {
     }
 }
 
+fn launch(options: &Options, data: &Path) -> Result<(Child, SocketAddr)> {
+    let mut child = Command::new(&options.binary)
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(data)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .with_context(|| format!("{} cannot be started", options.binary.display()))?;
+    let out = child.stdout.take().context("no output")?;
+    let mut line = String::new();
+    BufReader::new(out).read_line(&mut line)?;
+    let address = line.trim().rsplit("http://").next().and_then(|text| text.parse().ok());
+    let Some(address) = address else {
+        let _ = child.kill();
+        bail!("the platform said {line:?} instead of where it listens");
+    };
+    Ok((child, address))
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        let Ok(pid) = i32::try_from(child.id()) else { return };
-        // SAFETY: a signal to a child that has not been waited for.
-        unsafe { libc::kill(pid, libc::SIGTERM) };
-        let asked = Instant::now();
-        while asked.elapsed() < Duration::from_secs(10) {
-            if !matches!(child.try_wait(), Ok(None)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let _ = child.kill();
-        let _ = child.wait();
+        end(self.child.take());
     }
+}
+
+fn end(child: Option<Child>) {
+    let Some(mut child) = child else { return };
+    let Ok(pid) = i32::try_from(child.id()) else { return };
+    // SAFETY: a signal to a child that has not been waited for.
+    unsafe { libc::kill(pid, libc::SIGTERM) };
+    let asked = Instant::now();
+    while asked.elapsed() < Duration::from_secs(10) {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
 }

@@ -1,7 +1,9 @@
 """WebAssembly functions (`provided.wasm`): real programs in WebAssembly's text form, seen from outside with boto3."""
 
+import http.server
 import json
 import pathlib
+import threading
 
 import pytest
 from wasmtime import wat2wasm
@@ -11,6 +13,7 @@ from support import function, refused, zipped
 PROGRAMS = pathlib.Path(__file__).parents[2] / "crates/wasm/tests/programs"
 ECHO = (PROGRAMS / "echo.wat").read_text()
 COMPONENT = (PROGRAMS / "component.wat").read_text()
+FETCH = (PROGRAMS / "fetch.wat").read_text()
 
 # What the programs below import; `body` is their main function.
 PROGRAM = """(module
@@ -78,6 +81,39 @@ def test_a_program_answers_its_event_and_logs(server, deploy, eventually):
 
 def test_a_component_of_preview_2(server, deploy):
     assert json.loads(invoke(server, deploy(COMPONENT))["Text"]) == {"from": "a component"}
+
+
+@pytest.fixture
+def neighbour():
+    """A server on this machine that is not the platform; gives its port."""
+
+    class Greeting(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"asked": self.path, "of": self.headers["Host"]}).encode())
+
+        def log_message(self, *_):
+            pass
+
+    listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Greeting)
+    threading.Thread(target=listening.serve_forever, daemon=True).start()
+    yield listening.server_port
+    listening.shutdown()
+
+
+def test_a_component_sends_http_requests_where_other_functions_may(server, deploy, neighbour):
+    """An answer of the component's own is the number of the error in `wasi:http`: 15 is HTTP-request-denied."""
+    name, port = deploy(FETCH), server.endpoint.rsplit(":", 1)[1]
+
+    def fetch(what):
+        return json.loads(invoke(server, name, what)["Text"])
+
+    assert "services" in fetch(f"127.0.0.1:{port}/_localstack/health"), "the platform"
+    assert fetch(f"host.tidemill.internal:{neighbour}/x?y=1") == {"asked": "/x?y=1", "of": f"host.tidemill.internal:{neighbour}"}
+    for hidden in ("127.0.0.1", "localhost", "127.1.2.3", "[::1]", "0.0.0.0"):
+        assert fetch(f"{hidden}:{neighbour}/") == {"error": 15}, hidden
+    assert fetch("169.254.169.254/latest/meta-data/") == {"error": 15}, "the machine's own credentials, where it has any"
 
 
 def test_the_environment_is_lambdas(server, deploy):

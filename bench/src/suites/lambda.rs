@@ -1,12 +1,14 @@
 //! Lambda: functions warm and cold, many at once, what each further sandbox costs, and messages that wake functions.
 //!
-//! Each function does next to nothing, so that the figures are the platform's. `scale` is about many, `queue` about SQS, `functions` makes
-//! what is invoked.
+//! Each function does next to nothing, so that the figures are the platform's. `scale` is about many, `queue` about SQS, `snapstart` and
+//! `wasm` about other ways to begin; `functions` makes what is invoked.
 
 pub mod bootstrap;
 mod functions;
 mod queue;
 mod scale;
+mod snapstart;
+mod wasm;
 
 use std::{thread, time::Duration};
 
@@ -39,6 +41,14 @@ pub fn scale(options: &Options, report: &mut Report) -> Result<()> {
     scale::deployed(options, report)
 }
 
+pub fn snapstart(options: &Options, report: &mut Report) -> Result<()> {
+    snapstart::run(options, report)
+}
+
+pub fn wasm(options: &Options, report: &mut Report) -> Result<()> {
+    wasm::run(options, report)
+}
+
 fn warm_and_cold(options: &Options, report: &mut Report) -> Result<()> {
     let server = Server::of(options)?;
     let mut connection = Connection::open(server.address, "lambda")?;
@@ -58,29 +68,35 @@ fn warm_and_cold(options: &Options, report: &mut Report) -> Result<()> {
         (Kind::Node(NODE_SDK), "Node + SDK v3"),
         (Kind::Rust, "Rust"),
     ] {
-        let measured = cold(&mut connection, kind, shown)?;
+        let measured = cold(&mut connection, |_| kind, shown)?;
         report.figure(&format!("Lambda Invoke, {shown}, cold p50"), measured.percentile_ms(0.5), "ms");
         report.figure(&format!("Lambda Invoke, {shown}, cold worst"), measured.percentile_ms(1.0), "ms");
     }
     Ok(())
 }
 
-/// First invocations, each of a function of its own.
-fn cold(connection: &mut Connection, kind: Kind, shown: &str) -> Result<Measured> {
+/// First invocations, each of a function of its own. A function answers `[]` with the same.
+fn cold(connection: &mut Connection, kind: impl Fn(usize) -> Kind, shown: &str) -> Result<Measured> {
     let (mut latencies, mut sum) = (Vec::new(), Duration::ZERO);
     for number in 0..COLD {
         let name = format!("cold-{}-{number}", shown.replace([' ', '+'], ""));
-        create(connection, &Function::new(&name, kind))?;
+        create(connection, &Function::new(&name, kind(number)))?;
         thread::sleep(BETWEEN_STARTS);
-        let sent = std::time::Instant::now();
-        let answer = connection.call(&invoke(&name, "[]"))?;
-        let took = sent.elapsed();
-        answer.ok()?;
-        if answer.body != b"[]" {
-            bail!("the function answered {}", String::from_utf8_lossy(&answer.body));
-        }
+        let took = first(connection, &name)?;
         sum += took;
         latencies.push(u32::try_from(took.as_micros())?);
     }
     Ok(Measured::of(latencies, sum))
+}
+
+/// One invocation of a function that answers `[]`.
+fn first(connection: &mut Connection, name: &str) -> Result<Duration> {
+    let sent = std::time::Instant::now();
+    let answer = connection.call(&invoke(name, "[]"))?;
+    let took = sent.elapsed();
+    answer.ok()?;
+    if answer.body != b"[]" {
+        bail!("the function answered {}", String::from_utf8_lossy(&answer.body));
+    }
+    Ok(took)
 }

@@ -11,6 +11,8 @@ use crate::{
 };
 
 const KEYS: usize = 1000;
+/// Bytes from which an object takes a while to pass.
+const LARGE: usize = 64 << 10;
 
 pub fn run(options: &Options, report: &mut Report) -> Result<()> {
     let server = Server::of(options)?;
@@ -24,15 +26,14 @@ pub fn run(options: &Options, report: &mut Report) -> Result<()> {
             connection.call(&Request::rest("PUT", path(0, number), body.clone()))?.ok()?;
         }
         for &connections in &options.connections {
+            let measure = |make: &(dyn Fn(usize, usize) -> Request + Sync)| {
+                let run = if size > LARGE { load::run_large } else { load::run };
+                run(server.address, "s3", connections, options.duration(), make)
+            };
             let measured =
-                load::run(server.address, "s3", connections, options.duration(), |worker, number| {
-                    Request::rest("PUT", path(worker, number), body.clone())
-                })?;
+                measure(&|worker, number| Request::rest("PUT", path(worker, number), body.clone()))?;
             report.rate(&format!("S3 PutObject {name}"), connections, &measured);
-            let measured =
-                load::run(server.address, "s3", connections, options.duration(), |worker, number| {
-                    Request::rest("GET", path(worker, number), Vec::new())
-                })?;
+            let measured = measure(&|worker, number| Request::rest("GET", path(worker, number), Vec::new()))?;
             report.rate(&format!("S3 GetObject {name}"), connections, &measured);
         }
     }

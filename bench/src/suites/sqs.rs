@@ -90,40 +90,15 @@ fn fill(address: SocketAddr, url: &str) -> Result<()> {
 
 /// Each connection sends, receives one message and deletes it, over and over.
 fn cycles(address: SocketAddr, url: &str, connections: usize, duration: Duration) -> Result<Measured> {
-    let workers: Vec<Result<Vec<u32>>> = thread::scope(|scope| {
-        let running: Vec<_> = (0..connections)
-            .map(|_| {
-                scope.spawn(move || -> Result<Vec<u32>> {
-                    let mut connection = Connection::open(address, "sqs")?;
-                    let (ends, mut latencies) = (Instant::now() + duration, Vec::new());
-                    while Instant::now() < ends {
-                        let began = Instant::now();
-                        cycle(&mut connection, url)?;
-                        latencies.push(u32::try_from(began.elapsed().as_micros())?);
-                    }
-                    Ok(latencies)
-                })
-            })
-            .collect();
-        running
-            .into_iter()
-            .map(|one| one.join().unwrap_or_else(|_| anyhow::bail!("a worker failed")))
-            .collect()
-    });
-    let mut latencies = Vec::new();
-    for worker in workers {
-        latencies.extend(worker?);
-    }
-    Ok(Measured::of(latencies, duration))
-}
-
-fn cycle(connection: &mut Connection, url: &str) -> Result<()> {
-    connection.call(&send(url))?.ok()?;
-    let answer =
-        connection.call(&operation("ReceiveMessage", format!(r#"{{"QueueUrl":"{url}"}}"#)))?.json()?;
-    let receipt = answer["Messages"][0]["ReceiptHandle"].as_str().context("nothing was received")?;
-    let body = format!(r#"{{"QueueUrl":"{url}","ReceiptHandle":"{receipt}"}}"#);
-    connection.call(&operation("DeleteMessage", body))?.ok()
+    load::run_steps(address, "sqs", connections, duration, 3, |step, answer| match (step, answer) {
+        (1, _) => Ok(operation("ReceiveMessage", format!(r#"{{"QueueUrl":"{url}"}}"#))),
+        (2, Some(answer)) => {
+            let answer = answer.json()?;
+            let receipt = answer["Messages"][0]["ReceiptHandle"].as_str().context("nothing was received")?;
+            Ok(operation("DeleteMessage", format!(r#"{{"QueueUrl":"{url}","ReceiptHandle":"{receipt}"}}"#)))
+        }
+        _ => Ok(send(url)),
+    })
 }
 
 /// From the send being begun to the waiting receiver having its message.

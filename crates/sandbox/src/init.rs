@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::diary::Begun;
 use crate::environment::{self, Places};
 use crate::extensions;
+use crate::java;
 use crate::link::{Link, Said};
 use crate::report::{self, Exit};
 use crate::runtimes::plan::{Family, Plan};
@@ -174,25 +175,44 @@ impl Sandbox {
         if plan.family == Family::Provided {
             return self.start_bootstrap(ends, places, env, factory).await;
         }
+        if plan.family == Family::Java
+            && let Some(ends) = ends
+        {
+            let api = places.runtime_api.as_deref().unwrap_or_default();
+            let program = java::program_for(plan, api, &env, &places.task);
+            factory.exec(&mut self.body, ends, program, None).await?;
+            return self.tell(places, &env, plan).await;
+        }
         if let Some(mut ends) = ends
             && let Some((program, channel)) = ends.program.take()
         {
             factory.exec(&mut self.body, ends, program, Some(&channel)).await?;
         }
+        self.tell(places, &env, plan).await
+    }
+
+    /// Tells a bootstrap of ours which function it is to run.
+    async fn tell(&mut self, places: &Places, env: &BTreeMap<String, String>, plan: &Plan) -> Phase {
         let start = Start {
             handler: &self.function.handler,
-            env: &env,
+            env,
             task_root: &places.task,
             opt_roots: &places.opts,
             runtime_root: &places.runtime,
             sdk: plan.sdk_path.as_deref(),
             memory_mb: self.function.memory_mb,
         };
-        let Link::Channel(channel) = &mut self.link else {
-            return Err(SandboxError::Launch { step: "start", reason: "no channel".into() });
-        };
         // A runtime that is gone says so on the other side: whoever listens hears it.
-        let _ = channel.send(&start, &[]).await;
+        match &mut self.link {
+            Link::Channel(channel) => drop(channel.send(&start, &[]).await),
+            Link::Api(api) => {
+                let start = serde_json::to_vec(&start)
+                    .map_err(|e| SandboxError::Launch { step: "start", reason: e.to_string() })?;
+                if let Some(told) = api.start.take() {
+                    let _ = told.send(start.into());
+                }
+            }
+        }
         Ok(Ok(()))
     }
 
@@ -244,6 +264,7 @@ pub fn named(plan: &Plan) -> (&str, &str) {
     let family = match plan.family {
         Family::Python => "python",
         Family::Node => "nodejs",
+        Family::Java => "java",
         Family::Provided => "provided",
     };
     if plan.version.is_empty() {

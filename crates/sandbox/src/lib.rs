@@ -18,6 +18,7 @@ mod extensions;
 mod farewell;
 mod function;
 mod init;
+mod java;
 mod link;
 mod log_format;
 mod logs;

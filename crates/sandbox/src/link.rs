@@ -108,7 +108,7 @@ impl Link {
                 Event::InitError { kind, body } => Said::InitError { kind, body, rss_kb: 0 },
                 Event::Piece(piece) => Said::Piece(piece),
                 Event::Response { body } => Said::Response { body, rss_kb: 0 },
-                Event::Error { kind, body } => Said::Error { kind, body, rss_kb: 0, last: false },
+                Event::Error { kind, body, last } => Said::Error { kind, body, rss_kb: 0, last },
             }),
         }
     }

@@ -67,7 +67,7 @@ impl FunctionErrorKind {
 pub enum SandboxError {
     /// No such runtime name, or one we do not run.
     #[error(
-        "The runtime {runtime} is not one this platform runs. Supported: python3.9 and later, nodejs16.x and later, provided, provided.al2, provided.al2023, provided.wasm."
+        "The runtime {runtime} is not one this platform runs. Supported: python3.9 and later, nodejs16.x and later, java8.al2, java11, java17, java21, java25, provided, provided.al2, provided.al2023, provided.wasm."
     )]
     UnsupportedRuntime { runtime: String },
     /// The machine lacks the interpreter.

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::channel::RESPONSE_MAX;
 use crate::sandbox_api::{Answer, refuse, with_status};
@@ -18,6 +18,9 @@ use crate::{Invocation, Piece};
 
 /// How the paths of its operations begin.
 pub const VERSION: &str = "/2018-06-01/runtime/";
+
+/// The header by which a runtime of ours says that it ends.
+const ENDS: &str = "tidemill-runtime-ends";
 
 /// An invocation as `/next` hands it out.
 pub struct Job {
@@ -43,6 +46,8 @@ pub enum Event {
     Error {
         kind: String,
         body: Bytes,
+        /// Whether the runtime ends after it.
+        last: bool,
     },
 }
 
@@ -50,6 +55,8 @@ pub enum Event {
 pub struct ApiLink {
     pub jobs: mpsc::Sender<Job>,
     pub events: mpsc::Receiver<Event>,
+    /// Takes what a runtime that was started ahead is to be.
+    pub start: Option<oneshot::Sender<Bytes>>,
 }
 
 /// What one sandbox's requests are about.
@@ -57,6 +64,7 @@ pub struct Api {
     jobs: Mutex<mpsc::Receiver<Job>>,
     events: mpsc::Sender<Event>,
     current: parking_lot::Mutex<Option<String>>,
+    start: parking_lot::Mutex<Option<oneshot::Receiver<Bytes>>>,
 }
 
 impl ApiLink {
@@ -64,9 +72,22 @@ impl ApiLink {
     pub fn new() -> (Self, Arc<Api>) {
         let (jobs, jobs_end) = mpsc::channel(1);
         let (events_end, events) = mpsc::channel(4);
-        let api =
-            Api { jobs: Mutex::new(jobs_end), events: events_end, current: parking_lot::Mutex::new(None) };
-        (Self { jobs, events }, Arc::new(api))
+        let api = Api {
+            jobs: Mutex::new(jobs_end),
+            events: events_end,
+            current: parking_lot::Mutex::default(),
+            start: parking_lot::Mutex::default(),
+        };
+        (Self { jobs, events, start: None }, Arc::new(api))
+    }
+
+    /// For a runtime of ours, which asks what it is to be.
+    pub fn told() -> (Self, Arc<Api>) {
+        let (mut link, api) = Self::new();
+        let (start, told) = oneshot::channel();
+        link.start = Some(start);
+        *api.start.lock() = Some(told);
+        (link, api)
     }
 }
 
@@ -77,13 +98,14 @@ pub async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Result<Answer,
     let segments: Vec<&str> = path.split('/').collect();
     Ok(match (&parts.method, segments.as_slice()) {
         (&Method::GET, ["invocation", "next"]) => next(&api).await,
+        (&Method::GET, ["tidemill", "start"]) => start(&api).await,
         (&Method::POST, ["invocation", id, "response"]) if streams(&parts.headers) => {
             streamed(&api, id, &parts.headers, body).await
         }
         (&Method::POST, ["invocation", id, "response"]) => response(&api, id, body).await,
         (&Method::POST, ["invocation", id, "error"]) => error(&api, id, &parts.headers, body).await,
         (&Method::POST, ["init", "error"]) => init_error(&api, &parts.headers, body).await,
-        _ => refuse(StatusCode::NOT_FOUND, "NotFound", "There is no such operation in the Runtime API."),
+        _ => no_operation(),
     })
 }
 
@@ -109,6 +131,19 @@ async fn next(api: &Api) -> Answer {
     set("lambda-runtime-client-context", job.invocation.client_context.as_deref());
     set("lambda-runtime-cognito-identity", job.invocation.cognito_identity.as_deref());
     answer
+}
+
+/// Once, to the runtime that was started before its function was known.
+async fn start(api: &Api) -> Answer {
+    let told = api.start.lock().take();
+    match told {
+        Some(told) => told.await.map_or_else(|_| no_operation(), |start| Response::new(Full::new(start))),
+        None => no_operation(),
+    }
+}
+
+fn no_operation() -> Answer {
+    refuse(StatusCode::NOT_FOUND, "NotFound", "There is no such operation in the Runtime API.")
 }
 
 async fn response(api: &Api, id: &str, body: Incoming) -> Answer {
@@ -157,14 +192,14 @@ fn failed_midway(trailers: HeaderMap) -> Option<Event> {
     let kind = trailers.get("lambda-runtime-function-error-type")?.to_str().ok()?.to_owned();
     let body = trailers.get("lambda-runtime-function-error-body");
     let body = body.and_then(|body| BASE64_STANDARD.decode(body.as_bytes()).ok()).unwrap_or_default();
-    Some(Event::Error { kind, body: body.into() })
+    Some(Event::Error { kind, body: body.into(), last: false })
 }
 
 /// The runtime's connection broke off.
 fn truncated() -> Event {
     let kind = "Runtime.TruncatedHTTPRequest".to_owned();
     let body = serde_json::json!({ "errorType": kind, "errorMessage": "The response stream broke off." });
-    Event::Error { kind, body: Bytes::from(body.to_string()) }
+    Event::Error { kind, body: Bytes::from(body.to_string()), last: false }
 }
 
 async fn error(api: &Api, id: &str, headers: &HeaderMap, body: Incoming) -> Answer {
@@ -173,7 +208,8 @@ async fn error(api: &Api, id: &str, headers: &HeaderMap, body: Incoming) -> Answ
     }
     let body = collect(body).await.unwrap_or_default();
     let kind = error_type(headers, &body);
-    let _ = api.events.send(Event::Error { kind, body }).await;
+    let last = headers.contains_key(ENDS);
+    let _ = api.events.send(Event::Error { kind, body, last }).await;
     accepted()
 }
 

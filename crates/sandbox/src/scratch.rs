@@ -34,8 +34,8 @@ pub fn prepare(dir: &Path) -> io::Result<Scratch> {
     for (name, content) in PYTHON.iter().chain(&NODE) {
         write(&scratch.runtime.join(name), content)?;
     }
-    // The SDKs are mounted here.
-    for name in ["python", "node_modules"] {
+    // The SDKs and the interface client for Java are mounted here.
+    for name in ["python", "node_modules", "java"] {
         fs::create_dir_all(scratch.runtime.join(name))?;
         readable(&scratch.runtime.join(name))?;
     }

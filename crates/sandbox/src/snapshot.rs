@@ -32,7 +32,7 @@ use crate::spawner::{Cell, Socket};
 use crate::verdict::Verdict;
 use crate::waiting::{Factory, Waiting, listener};
 use crate::zygote::Named;
-use crate::{FunctionSpec, Hooks, SandboxError};
+use crate::{FunctionSpec, Hooks, SandboxError, runtimes};
 
 /// Lambda's limit for a restore with its hooks.
 pub const RESTORE_LIMIT: Duration = Duration::from_secs(10);
@@ -86,6 +86,9 @@ fn failed(error: std::io::Error) -> SandboxError {
 pub fn unfit(function: &FunctionSpec, factory: &Factory) -> Option<String> {
     if !factory.namespaces() {
         return Some("SnapStart needs sandboxes with namespaces".into());
+    }
+    if runtimes::java::wanted(&function.runtime).is_some() {
+        return Some("a JVM cannot be copied while it runs".into());
     }
     let extensions = !extensions::wanted(function).is_empty();
     extensions.then(|| "extensions are processes of their own, which a copy would not have".into())

@@ -172,9 +172,13 @@ impl Factory {
         };
         let ends = Ends { log: log_end, status: status_end, program: None };
         let mut waiting = match plan.family {
-            Family::Provided => provided(body, log, ends),
+            Family::Provided => {
+                self.stand_by(&body).await?;
+                provided(body, log, ends)
+            }
             Family::Python => self.python(zygote, body, log, ends, (uid, ahead, gate)).await?,
             Family::Node => self.node(plan, node_env, ahead, body, log, ends).await?,
+            Family::Java => self.java(plan, node_env.is_some(), body, log, ends).await?,
         };
         if let Some(cell) = &mut waiting.body.cell {
             // Whoever needed the namespaces' names has them: a thousand sandboxes have many descriptors.
@@ -324,6 +328,20 @@ impl Factory {
             api_address: None,
             sdk_near_code: plan.sdk_path.is_some(),
         })
+    }
+
+    /// Has the process that will be the runtime enter its cgroups ahead.
+    async fn stand_by(&self, body: &Body) -> Result<(), SandboxError> {
+        let failed = |reason: String| SandboxError::Launch { step: "stand by", reason };
+        let entrances = body.entrances().map_err(|e| failed(e.to_string()))?;
+        let Some(cell) = body.cell.as_ref().filter(|_| !entrances.is_empty()) else { return Ok(()) };
+        let mut named = Named::default();
+        for (index, fd) in entrances.iter().enumerate() {
+            named.add_owned(&format!("cgroup{index}"), fd);
+        }
+        let command = Command::StandBy { fds: named.names };
+        let done = cell.control.command(&command, &named.fds).await.map_err(|e| failed(e.to_string()))?;
+        done.error.map_or(Ok(()), |(_, reason, _)| Err(failed(reason)))
     }
 
     /// Starts the runtime in the sandbox by its init.

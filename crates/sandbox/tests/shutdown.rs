@@ -37,26 +37,3 @@ async fn shutting_down_waits_then_refuses_and_leaves_nothing() {
         !std::fs::read_to_string("/proc/self/mounts").unwrap().contains(house.dir.path().to_str().unwrap())
     );
 }
-
-/// This process's groups in every hierarchy.
-fn own_groups() -> Vec<PathBuf> {
-    let prefix = format!("tidemill-{}-", std::process::id());
-    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
-    let mut parents = vec![PathBuf::from("/sys/fs/cgroup")];
-    for line in own.lines() {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        for controller in controllers.split(',') {
-            let root = PathBuf::from("/sys/fs/cgroup").join(controller);
-            let inner = root.join(path.trim_start_matches('/'));
-            parents.extend(inner.ancestors().take_while(|dir| dir.starts_with(&root)).map(PathBuf::from));
-        }
-    }
-    parents.sort();
-    parents.dedup();
-    let entries = parents.iter().flat_map(|parent| std::fs::read_dir(parent).into_iter().flatten().flatten());
-    entries
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
-        .map(|entry| entry.path())
-        .collect()
-}

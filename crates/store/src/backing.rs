@@ -11,7 +11,7 @@ use redb::{
 use crate::{
     Damaged, OpenError,
     block::{self, Row},
-    overlay::{Entry, FullKey, Level},
+    overlay::{Entry, FullKey, KeptKey, Level},
 };
 
 const BLOCKS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("blocks");
@@ -129,7 +129,7 @@ fn within(key: &[u8], low: &Bound<FullKey>, high: &Bound<FullKey>) -> bool {
     above && below
 }
 
-type Entries<'a> = Peekable<std::collections::btree_map::Iter<'a, FullKey, Entry>>;
+type Entries<'a> = Peekable<std::collections::btree_map::Iter<'a, KeptKey, Entry>>;
 type Blocks<'t> = Table<'t, &'static [u8], &'static [u8]>;
 
 fn write_some(write: &WriteTransaction, entries: &mut Entries<'_>, most: usize) -> Result<(), String> {
@@ -150,7 +150,9 @@ fn write_group(blocks: &mut Blocks<'_>, entries: &mut Entries<'_>) -> Result<usi
     let (before, next) = around(blocks, first).map_err(|e| e.to_string())?;
     let (mut group, mut bytes) = (Vec::new(), 0);
     while let Some((key, entry)) = entries.next_if(|(key, _)| {
-        group.len() < GROUP_ROWS && bytes < GROUP_BYTES && next.as_ref().is_none_or(|next| *key < next)
+        group.len() < GROUP_ROWS
+            && bytes < GROUP_BYTES
+            && next.as_ref().is_none_or(|next| key.as_slice() < next.as_slice())
     }) {
         bytes += key.len() + entry.value.as_ref().map_or(0, Bytes::len);
         group.push((key, entry));
@@ -180,16 +182,16 @@ fn write_group(blocks: &mut Blocks<'_>, entries: &mut Entries<'_>) -> Result<usi
 type Around = (Option<(FullKey, Vec<u8>)>, Option<FullKey>);
 
 /// The block a key belongs into.
-fn around(blocks: &Blocks<'_>, key: &FullKey) -> Result<Around, redb::StorageError> {
-    let before = blocks.range::<&[u8]>(..=key.as_slice())?.next_back().transpose()?;
+fn around(blocks: &Blocks<'_>, key: &[u8]) -> Result<Around, redb::StorageError> {
+    let before = blocks.range::<&[u8]>(..=key)?.next_back().transpose()?;
     let before = before.map(|(key, block)| (key.value().to_vec(), block.value().to_vec()));
-    let behind = (Bound::Excluded(key.as_slice()), Bound::Unbounded);
+    let behind = (Bound::Excluded(key), Bound::Unbounded);
     let next = blocks.range::<&[u8]>(behind)?.next().transpose()?;
     Ok((before, next.map(|(key, _)| key.value().to_vec())))
 }
 
 /// What is there, with what is to be written over it.
-fn merged<'a>(old: &[Row<'a>], group: &[(&'a FullKey, &'a Entry)]) -> Vec<Row<'a>> {
+fn merged<'a>(old: &[Row<'a>], group: &[(&'a KeptKey, &'a Entry)]) -> Vec<Row<'a>> {
     let mut rows = Vec::with_capacity(old.len() + group.len());
     let mut old = old.iter().copied().peekable();
     for (key, entry) in group {
@@ -241,7 +243,7 @@ mod tests {
                         Some(value) => drop(expected.insert(key.clone(), value.clone())),
                         None => drop(expected.remove(&key)),
                     }
-                    overlay.apply(key, 1, value, false);
+                    overlay.apply(key.into(), 1, value, false);
                 }
                 backing.fold(&overlay.freeze(number as u64).unwrap(), 40).unwrap();
             }

@@ -14,6 +14,7 @@ pub struct Batch {
     partition: Partition,
     pub(crate) frame: Vec<u8>,
     pub(crate) effects: Vec<Effect>,
+    pub(crate) unhurried: bool,
 }
 
 /// Where an effect stands in the frame.
@@ -30,12 +31,18 @@ pub(crate) struct Effect {
 
 impl Batch {
     pub fn new(partition: Partition) -> Batch {
-        Batch { partition, frame: Vec::new(), effects: Vec::new() }
+        Batch { partition, frame: Vec::new(), effects: Vec::new(), unhurried: false }
     }
 
     /// The partition of effects that name none.
     pub fn partition(&self) -> Partition {
         self.partition
+    }
+
+    /// Nobody waits for this batch: it is written with the next one that somebody waits for, after 5 ms at the latest.
+    pub fn unhurried(&mut self) -> &mut Batch {
+        self.unhurried = true;
+        self
     }
 
     pub fn is_empty(&self) -> bool {

@@ -4,9 +4,13 @@
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 /// partition u8, table u16, key: as they order in the backing store too.
 pub type FullKey = Vec<u8>;
+
+/// A key as memory keeps it: short ones, such as those of messages, stand where they are compared.
+pub type KeptKey = SmallVec<[u8; 23]>;
 
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -20,7 +24,7 @@ pub struct Entry {
 /// Entries in the order of their keys.
 #[derive(Default)]
 pub struct Level {
-    pub entries: BTreeMap<FullKey, Entry>,
+    pub entries: BTreeMap<KeptKey, Entry>,
     bytes: usize,
     /// Everything up to this sequence is here or further below.
     pub until: u64,
@@ -43,8 +47,16 @@ pub fn full_key(partition: u8, table: u16, key: &[u8]) -> FullKey {
     full
 }
 
+pub fn kept_key(partition: u8, table: u16, key: &[u8]) -> KeptKey {
+    let mut kept = KeptKey::with_capacity(3 + key.len());
+    kept.push(partition);
+    kept.extend_from_slice(&table.to_be_bytes());
+    kept.extend_from_slice(key);
+    kept
+}
+
 impl Level {
-    fn apply(&mut self, key: FullKey, seq: u64, value: Option<Bytes>, is_new: bool) {
+    fn apply(&mut self, key: KeptKey, seq: u64, value: Option<Bytes>, is_new: bool) {
         use std::collections::btree_map::Entry as Place;
         let weight = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
         let length = key.len() + OVERHEAD;
@@ -68,7 +80,7 @@ impl Level {
 
 impl Overlay {
     /// Writes a row or, without a value, its deletion. `is_new` promises that nothing is kept under the key.
-    pub fn apply(&mut self, key: FullKey, seq: u64, value: Option<Bytes>, is_new: bool) {
+    pub fn apply(&mut self, key: KeptKey, seq: u64, value: Option<Bytes>, is_new: bool) {
         self.active.apply(key, seq, value, is_new);
     }
 
@@ -130,8 +142,9 @@ impl Level {
         back: bool,
         most: usize,
     ) -> Vec<(FullKey, Entry)> {
-        let range = self.entries.range::<FullKey, _>((low.as_ref(), high.as_ref()));
-        let copy = |(key, entry): (&FullKey, &Entry)| (key.clone(), entry.clone());
+        let (low, high) = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
+        let range = self.entries.range::<[u8], _>((low, high));
+        let copy = |(key, entry): (&KeptKey, &Entry)| (key.to_vec(), entry.clone());
         if back { range.rev().take(most).map(copy).collect() } else { range.take(most).map(copy).collect() }
     }
 }
@@ -171,7 +184,12 @@ mod tests {
     use super::*;
 
     fn put(overlay: &mut Overlay, key: &str, seq: u64, value: Option<&str>, is_new: bool) {
-        overlay.apply(key.into(), seq, value.map(|text| Bytes::copy_from_slice(text.as_bytes())), is_new);
+        overlay.apply(
+            key.as_bytes().into(),
+            seq,
+            value.map(|text| Bytes::copy_from_slice(text.as_bytes())),
+            is_new,
+        );
     }
 
     fn keys(overlay: &Overlay, back: bool, most: usize) -> Vec<(String, bool)> {

@@ -21,7 +21,7 @@ use crate::{
     folder,
     frame::{self, Head},
     log::Log,
-    overlay::{FullKey, Overlay, full_key},
+    overlay::{FullKey, KeptKey, Overlay, full_key, kept_key},
     scan,
     ticket::Progress,
 };
@@ -105,7 +105,7 @@ impl Store {
                 changes.into_iter().for_each(|change| {
                     // Whether a row was new is not in the log: deleted ones are deleted below as well.
                     overlay.apply(
-                        full_key(change.partition, change.table, &change.key),
+                        kept_key(change.partition, change.table, &change.key),
                         seq,
                         change.value,
                         false,
@@ -132,6 +132,7 @@ impl Store {
         if writing.closed {
             return Err(Refused::Closed);
         }
+        let waited_for = !batch.unhurried;
         let Numbered { mut frame, rows, fresh } = inner.numbered(batch)?;
         let seq = writing.next;
         frame::seal(&mut frame, seq, inner.progress.durable());
@@ -141,7 +142,7 @@ impl Store {
                 tracing::warn!(%error, "the log has no room");
                 Refused::DiskFull
             })?;
-            inner.queue.push(Queued { seq, place, bytes: frame.clone() });
+            inner.queue.push(Queued { seq, place, bytes: frame.clone() }, waited_for);
         }
         writing.next += 1;
         if !fresh.is_empty() {
@@ -414,7 +415,7 @@ impl Inner {
             let key = effect.at + frame::CHANGE_HEAD;
             let value = key + effect.key;
             rows.push(Row {
-                key: full_key(frame[effect.at], table, &frame[key..value]),
+                key: kept_key(frame[effect.at], table, &frame[key..value]),
                 value: effect.value.map(|length| value..value + length),
                 is_new: effect.is_new,
             });
@@ -426,7 +427,7 @@ impl Inner {
             frame.extend_from_slice(&number.to_le_bytes());
             let head = Head { partition: 0, table: CATALOG, key: name.len(), value: Some(2) };
             frame::end_change(&mut frame, at, &head);
-            let key = full_key(0, CATALOG, name.as_bytes());
+            let key = kept_key(0, CATALOG, name.as_bytes());
             rows.push(Row { key, value: Some(value..value + 2), is_new: false });
         }
         Ok(Numbered { frame, rows, fresh })
@@ -442,7 +443,7 @@ struct Numbered {
 
 /// An effect as memory keeps it: its value is a part of the frame.
 struct Row {
-    key: FullKey,
+    key: KeptKey,
     value: Option<Range<usize>>,
     is_new: bool,
 }

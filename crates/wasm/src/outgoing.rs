@@ -105,14 +105,26 @@ async fn addresses(network: &Network, host: &str, port: u16) -> Result<Vec<Socke
     if host == network.machine && network.outside {
         return Ok(vec![here]);
     }
-    let found: Vec<SocketAddr> = if host == "localhost" || host.ends_with(".localhost") {
+    let found: Vec<SocketAddr> = if is_here(host) {
         vec![here]
+    } else if let Ok(ip) = host.trim_start_matches('[').trim_end_matches(']').parse() {
+        vec![SocketAddr::new(ip, port)]
+    } else if !network.outside {
+        // Nor is anybody asked for the address: what is asked would get out.
+        return Err(Error::HttpRequestDenied);
     } else {
         let unknown = |_| Error::DnsError { rcode: Some("NXDOMAIN".into()), info_code: None };
         tokio::net::lookup_host((host, port)).await.map_err(unknown)?.collect()
     };
     let allowed: Vec<SocketAddr> = found.into_iter().filter_map(|to| allowed(network, to)).collect();
     if allowed.is_empty() { Err(Error::HttpRequestDenied) } else { Ok(allowed) }
+}
+
+/// Whether a name is this machine's wherever it is looked up.
+fn is_here(host: &str) -> bool {
+    ["localhost", "localhost.localstack.cloud"]
+        .iter()
+        .any(|name| host.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
 }
 
 /// Where a connection goes, if it may.

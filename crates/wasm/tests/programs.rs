@@ -1,8 +1,8 @@
 //! Programs as whoever uses this crate meets them: what is taken and refused, how each end looks, and that limits hold.
 
 use std::fs::File;
-use std::io::Read;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use tidemill_wasm::{Call, End, Ended, Host, Network, Program};
 
 const ECHO: &str = include_str!("programs/echo.wat");
 const COMPONENT: &str = include_str!("programs/component.wat");
+const FETCH: &str = include_str!("programs/fetch.wat");
 
 struct World {
     folder: tempfile::TempDir,
@@ -94,6 +95,77 @@ async fn a_component_is_run_as_a_command() {
     let (ended, log) = World::new().run(COMPONENT, "{}").await;
     assert_eq!(ended.end, End::Done, "{log}");
     assert_eq!(ended.answer, r#"{"from":"a component"}"#);
+}
+
+/// A server for as many requests; each is answered with its own first line.
+fn server(requests: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for _ in 0..requests {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut asked = [0; 4096];
+            let size = stream.read(&mut asked).unwrap();
+            let line = String::from_utf8_lossy(&asked[..size]).lines().next().unwrap_or_default().to_owned();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", line.len());
+            stream.write_all(format!("{head}{line}").as_bytes()).unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_component_sends_requests_to_where_it_may() {
+    let world = World::new();
+    let fetch = world.prepare(FETCH).await.unwrap();
+    let (platform, outside) = (server(3), server(2));
+    let everywhere = |to: SocketAddr| Some(to);
+    let network = |endpoint, reach, outside| Network { endpoint, reach, machine: "the.machine", outside };
+    let ask = async |to: String, network: &Network| {
+        let call = Call { network: network.clone(), ..world.call(&format!("\"{to}\""), pipe().1) };
+        let ended = world.host.run(&fetch, call).await;
+        assert_eq!(ended.end, End::Done);
+        String::from_utf8(ended.answer.to_vec()).unwrap()
+    };
+    let denied = network(platform, everywhere, false);
+    for host in ["localhost", "127.0.0.1", "sqs.us-east-1.localhost.localstack.cloud"] {
+        let answer = ask(format!("{host}:{}/a?b=c", platform.port()), &denied).await;
+        assert_eq!(answer, "GET /a?b=c HTTP/1.1", "{host} is the platform, which is always reached");
+    }
+    for host in ["127.0.0.1", "the.machine", "example.com", "[::1]", "evil-localhost"] {
+        let answer = ask(format!("{host}:{}/", outside.port()), &denied).await;
+        assert_eq!(answer, r#"{"error":15}"#, "{host} is refused (HTTP-request-denied)");
+    }
+    let allowed = network(platform, everywhere, true);
+    for host in ["127.0.0.1", "the.machine"] {
+        let answer = ask(format!("{host}:{}/x", outside.port()), &allowed).await;
+        assert_eq!(answer, "GET /x HTTP/1.1");
+    }
+    let walled = network(platform, |_| None, true);
+    assert_eq!(ask(format!("10.0.0.1:{}/", outside.port()), &walled).await, r#"{"error":15}"#);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    assert_eq!(ask(format!("127.0.0.1:{}/", nobody.port()), &allowed).await, r#"{"error": 6}"#);
+}
+
+#[tokio::test]
+async fn memory_is_limited_for_all_of_a_program_together() {
+    let world = World::new();
+    let grow = |pages: u32| {
+        format!("(if (i32.eq (memory.grow (i32.const {pages})) (i32.const -1)) (then unreachable))")
+    };
+    let end = async |pages: u32, memory_bytes: usize| {
+        let program = world.prepare(&program(&grow(pages))).await.unwrap();
+        let ended = world.host.run(&program, Call { memory_bytes, ..world.call("", pipe().1) }).await;
+        (ended.end, ended.memory_bytes >> 16)
+    };
+    assert_eq!(end(15, 1 << 20).await, (End::Done, 16));
+    assert_eq!(end(16, 1 << 20).await.0, End::OutOfMemory);
+    let two = r#"(module
+        (memory $a (export "memory") 1) (memory $b 1)
+        (func (export "_start") (drop (memory.grow $a (i32.const 7))) (drop (memory.grow $b (i32.const 8)))))"#;
+    let two = world.prepare(two).await.unwrap();
+    let ended = world.host.run(&two, Call { memory_bytes: 1 << 20, ..world.call("", pipe().1) }).await;
+    assert_eq!(ended.end, End::OutOfMemory, "two memories of half a limit each, and a page");
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ const RESERVED: [&str; 18] = [
     "LAMBDA_RUNTIME_DIR",
 ];
 /// How the names of runtimes begin that AWS takes no new functions for and no machine has.
-const ENDED: [&str; 15] = [
+const ENDED: [&str; 14] = [
     "nodejs4.3",
     "nodejs6.",
     "nodejs8.",
@@ -50,7 +50,6 @@ const ENDED: [&str; 15] = [
     "dotnet6",
     "ruby2.",
     "go1.",
-    "java8",
 ];
 
 /// What a request says; absent members keep what was there.
@@ -151,7 +150,9 @@ fn check(cx: &Cx, next: &Configuration) -> Result<(), Fault> {
         return invalid("'MemorySize' value failed to satisfy constraint: Member must have value less than or equal to 10240".to_string());
     }
     check_environment(&next.environment)?;
-    if next.runtime == "nodejs" || ENDED.iter().any(|name| next.runtime.starts_with(name)) {
+    if ["nodejs", "java8"].contains(&next.runtime.as_str())
+        || ENDED.iter().any(|name| next.runtime.starts_with(name))
+    {
         return invalid(format!(
             "The runtime parameter of {} is no longer supported for creating or updating AWS Lambda functions. We recommend you use a supported runtime while creating or updating functions.",
             next.runtime

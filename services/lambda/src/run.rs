@@ -9,7 +9,7 @@ use tidemill_platform::{Cx, Fault, Platform, Timestamp, doors};
 use tidemill_sandbox::{
     ConnectionHandler, Credentials, CredentialsProvider, Executor, ExecutorConfig, FunctionSpec, Hooks,
     Invocation, LogLine, LogSink, Outcome, Piece, Provisioned, SandboxError, Snapshotted, Tracing, WASM_MAX,
-    WASM_RUNTIME, wasm_files,
+    WASM_RUNTIME, runtimes::java::sized, wasm_files,
 };
 use tokio::sync::{Mutex as Turn, OnceCell, mpsc};
 
@@ -117,7 +117,7 @@ impl Runner {
 
     /// Whether a function can run here as it is configured. `zip` is its code where that is new. A WebAssembly program is compiled.
     pub async fn accept(&self, c: &Configuration, zip: Option<&Bytes>) -> Result<(), Fault> {
-        self.expect(&c.runtime).await?;
+        self.expect(&sized(&c.runtime, c.memory_mb.unsigned_abs())).await?;
         if c.runtime != WASM_RUNTIME {
             return Ok(());
         }

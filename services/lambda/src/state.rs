@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use tidemill_delivery::{Delivery, stream::Streams};
 use tidemill_platform::{Fault, Platform};
+use tidemill_sandbox::runtimes::java::sized;
 use tidemill_store::{Batch, Damaged, Partition, Table};
 
 use crate::{
@@ -204,7 +205,7 @@ impl Lambda {
     fn warm_up_soon(&self) {
         let runtimes: BTreeSet<String> = {
             let functions = self.functions.read();
-            functions.values().map(|function| function.latest.runtime.clone()).collect()
+            functions.values().map(|f| sized(&f.latest.runtime, f.latest.memory_mb.unsigned_abs())).collect()
         };
         let Some(lambda) = self.this.upgrade().filter(|_| !runtimes.is_empty()) else { return };
         tokio::spawn(async move {

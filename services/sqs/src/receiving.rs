@@ -174,6 +174,9 @@ impl Sqs {
         }
         if !batch.is_empty() {
             // Not waited for: after a crash a message may be given out once more, never less.
+            if dead.is_empty() {
+                batch.unhurried();
+            }
             drop(self.platform.submit(batch)?);
         }
         self.plan(queue, &mut hot);

@@ -6,7 +6,9 @@ use std::{net::SocketAddr, sync::Arc};
 use anyhow::{Result, bail};
 use futures::future::{BoxFuture, FutureExt};
 use serde_json::json;
-use tidemill_sandbox::{ExecutorConfig, FunctionSpec, Hooks, LogLine, LogSink, Wall, runtimes};
+use tidemill_sandbox::{
+    ExecutorConfig, FunctionSpec, Hooks, LogLine, LogSink, Wall, runtimes, runtimes::java::Jvm,
+};
 
 use crate::{
     cli::{Doctor, Output},
@@ -28,6 +30,7 @@ pub async fn run(options: Doctor, output: Output) -> Result<()> {
         }
     }
     let found = runtimes::detect(folder.as_deref());
+    let jvms = runtimes::java::detect();
     let walls = walls().await;
     if output == Output::Json {
         let list: Vec<_> = found
@@ -39,7 +42,11 @@ pub async fn run(options: Doctor, output: Output) -> Result<()> {
             .iter()
             .map(|wall| json!({ "name": wall.name, "stands": wall.stands, "says": wall.says }))
             .collect();
-        println!("{}", json!({ "interpreters": list, "walls": walls }));
+        let jvms: Vec<_> = jvms
+            .iter()
+            .map(|jvm| json!({ "version": jvm.version, "home": jvm.home, "compiler": jvm.is_jdk, "runtimes": jvm.runtimes(&jvms) }))
+            .collect();
+        println!("{}", json!({ "interpreters": list, "jvms": jvms, "walls": walls }));
         return Ok(());
     }
     println!("{}", bold("Runtimes"));
@@ -64,6 +71,7 @@ pub async fn run(options: Doctor, output: Output) -> Result<()> {
             "  none found: install python3 (3.9 or later) or Node.js; functions with their own `bootstrap` run without"
         );
     }
+    print_jvms(&jvms);
     println!("  {:<14} {}", "provided", dim("functions that bring a `bootstrap`"));
     println!("{}", bold("Walls around functions"));
     for wall in walls? {
@@ -77,6 +85,24 @@ pub async fn run(options: Doctor, output: Output) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Each with the runtimes whose functions it runs, and what is missing for the others.
+fn print_jvms(jvms: &[Jvm]) {
+    for jvm in jvms {
+        let runs = jvm.runtimes(jvms);
+        let shown = match (jvm.is_jdk, runs.is_empty()) {
+            (false, _) => paint("33", "no compiler (javac): install the JDK"),
+            (true, true) => dim("not needed"),
+            (true, false) => green(&runs.join(" ")),
+        };
+        println!("  {:<14} {:<10} {shown}  {}", "java", jvm.version, dim(&jvm.home.display().to_string()));
+    }
+    let missing = runtimes::java::not_run_by(jvms);
+    if !missing.is_empty() {
+        let missing = format!("no JDK new enough for {}", missing.join(" "));
+        println!("  {:<14} {}", "java", paint("33", &missing));
+    }
 }
 
 /// Found out by putting them up, in a folder that is removed again.

@@ -8,9 +8,13 @@ use std::{
 };
 
 use anyhow::{Result, bail};
+use serde_json::Value;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use crate::http::{Connection, Request};
+
+/// For how long a function may be pending.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a function is written in.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +23,12 @@ pub enum Kind {
     Node(&'static str),
     /// This program itself, which echoes: see `bootstrap`.
     Rust,
+    /// A WebAssembly program that echoes; each number is another program.
+    Wasm(usize),
 }
+
+/// Echoes, and says hello to its log.
+const WASM_ECHO: &str = include_str!("../../../../crates/wasm/tests/programs/echo.wat");
 
 #[derive(Debug, Clone, Copy)]
 pub struct Function<'a> {
@@ -36,26 +45,38 @@ impl<'a> Function<'a> {
 
 /// Makes a function and waits until it can be invoked.
 pub fn create(connection: &mut Connection, function: &Function) -> Result<()> {
-    let (name, timeout) = (function.name, function.timeout_s);
-    let runtime = match function.kind {
-        Kind::Python(_) => "python3.11",
-        Kind::Node(_) => "nodejs20.x",
-        Kind::Rust => "provided.al2023",
+    let (runtime, handler) = match function.kind {
+        Kind::Python(_) => ("python3.11", "app.handler"),
+        Kind::Node(_) => ("nodejs20.x", "app.handler"),
+        Kind::Rust => ("provided.al2023", "app.handler"),
+        Kind::Wasm(_) => ("provided.wasm", "bootstrap"),
     };
-    let archive = base64(&archive(function.kind)?);
+    let more = format!(r#""Runtime":"{runtime}","Handler":"{handler}","Timeout":{}"#, function.timeout_s);
+    create_of(connection, function.name, &archive(function.kind)?, &more)
+}
+
+/// Makes a function of an archive; `more` are further members of what is asked.
+pub fn create_of(connection: &mut Connection, name: &str, archive: &[u8], more: &str) -> Result<()> {
+    let archive = base64(archive);
     let body = format!(
-        r#"{{"FunctionName":"{name}","Runtime":"{runtime}","Handler":"app.handler","Timeout":{timeout},"Role":"arn:aws:iam::000000000000:role/bench","Code":{{"ZipFile":"{archive}"}}}}"#
+        r#"{{"FunctionName":"{name}","Role":"arn:aws:iam::000000000000:role/bench",{more},"Code":{{"ZipFile":"{archive}"}}}}"#
     );
     connection.call(&Request::rest("POST", "/2015-03-31/functions", body.into_bytes()))?.ok()?;
+    wait_until_active(connection, name, "$LATEST").map(drop)
+}
+
+/// Waits until a version can be invoked; gives its configuration.
+pub fn wait_until_active(connection: &mut Connection, name: &str, version: &str) -> Result<Value> {
     let asked = Instant::now();
+    let path = format!("/2015-03-31/functions/{name}/configuration");
+    let query = format!("Qualifier={}", version.replace('$', "%24"));
+    let question = Request { query, ..Request::rest("GET", path, Vec::new()) };
     loop {
-        let answer = connection
-            .call(&Request::rest("GET", format!("/2015-03-31/functions/{name}"), Vec::new()))?
-            .json()?;
-        match answer["Configuration"]["State"].as_str() {
-            Some("Active") => return Ok(()),
-            state if asked.elapsed() > Duration::from_secs(30) => bail!("{name} is {state:?}"),
-            _ => thread::sleep(Duration::from_millis(5)),
+        let answer = connection.call(&question)?.json()?;
+        match answer["State"].as_str() {
+            Some("Active") => return Ok(answer),
+            Some("Pending") if asked.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(5)),
+            state => bail!("{name}:{version} is {state:?}: {}", answer["StateReason"]),
         }
     }
 }
@@ -66,15 +87,26 @@ pub fn invoke(name: &str, event: &str) -> Request {
 
 fn archive(kind: Kind) -> Result<Vec<u8>> {
     let (file, content, mode) = match kind {
+        Kind::Wasm(number) => {
+            let own = format!("(memory (export \"memory\") 2) (data (i32.const 512) \"{number}\")");
+            let text = WASM_ECHO.replace("(memory (export \"memory\") 2)", &own);
+            ("bootstrap.wasm", wat::parse_str(text)?, 0o644)
+        }
         Kind::Python(code) => ("app.py", code.as_bytes().to_vec(), 0o644),
         Kind::Node(code) => ("app.js", code.as_bytes().to_vec(), 0o644),
         Kind::Rust => ("bootstrap", fs::read(std::env::current_exe()?)?, 0o755),
     };
+    archive_of(&[(file.to_owned(), content, mode)])
+}
+
+/// An archive of files: path, content, mode.
+pub fn archive_of(files: &[(String, Vec<u8>, u32)]) -> Result<Vec<u8>> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-    let options =
-        SimpleFileOptions::default().unix_permissions(mode).compression_method(CompressionMethod::Deflated);
-    writer.start_file(file, options)?;
-    writer.write_all(&content)?;
+    let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
+    for (path, content, mode) in files {
+        writer.start_file(path, options.unix_permissions(*mode))?;
+        writer.write_all(content)?;
+    }
     Ok(writer.finish()?.into_inner())
 }
 

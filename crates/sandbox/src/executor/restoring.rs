@@ -1,14 +1,13 @@
 //! The executor's part of SnapStart: restoring where there is a snapshot, taking one where there may be, and making copies ahead.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::{INIT_LIMIT_AHEAD, Inner};
+use super::{INIT_LIMIT_AHEAD, Inner, Stage};
 use crate::init::Initialised;
 use crate::runtimes::plan::Plan;
 use crate::sandbox::Sandbox;
@@ -43,9 +42,12 @@ impl Inner {
         if !matches!(advice, Advice::Initialise) && self.snapshots.lock().begin(function, Instant::now()) {
             let (inner, function) = (self.clone(), function.clone());
             tokio::spawn(async move {
-                if let Err(error) = inner.take_snapshot(&function).await {
-                    inner.snapshots.lock().lost(&function);
-                    tracing::warn!("no snapshot of {} could be taken: {error}", function.arn);
+                match inner.take_snapshot(&function).await {
+                    Ok(_) | Err(SandboxError::ShutDown) => {}
+                    Err(error) => {
+                        inner.snapshots.lock().lost(&function);
+                        tracing::warn!("no snapshot of {} could be taken: {error}", function.arn);
+                    }
                 }
             });
         }
@@ -56,12 +58,11 @@ impl Inner {
     fn prepare(self: &Arc<Self>, snapshot: Arc<Snapshot>, function: Arc<FunctionSpec>) {
         let inner = self.clone();
         tokio::spawn(async move {
-            inner.admission.quiet().await;
-            if inner.closed.load(Ordering::Acquire) {
-                return;
-            }
-            let preparing = snapshot.prepare(&function, &inner.factory);
-            if let Ok(Err(error)) = tokio::time::timeout(PREPARE_LIMIT, preparing).await {
+            let preparing = async {
+                inner.admission.quiet().await;
+                tokio::time::timeout(PREPARE_LIMIT, snapshot.prepare(&function, &inner.factory)).await
+            };
+            if let Some(Ok(Err(error))) = inner.before(Stage::Closing, preparing).await {
                 tracing::debug!("no copy of {} was made ahead: {error}", function.arn);
             }
         });
@@ -73,32 +74,39 @@ impl Inner {
         function: &Arc<FunctionSpec>,
     ) -> BoxFuture<'static, Result<Snapshotted, SandboxError>> {
         let (inner, function) = (self.clone(), function.clone());
-        let taking = async move {
-            if let Some(reason) = snapshot::unfit(&function, &inner.factory) {
-                return Ok(Snapshotted::Off(reason));
+        async move {
+            let taking = inner.try_snapshot(&function);
+            inner.before(Stage::Closing, taking).await.unwrap_or(Err(SandboxError::ShutDown))
+        }
+        .boxed()
+    }
+
+    async fn try_snapshot(
+        self: &Arc<Self>,
+        function: &Arc<FunctionSpec>,
+    ) -> Result<Snapshotted, SandboxError> {
+        if let Some(reason) = snapshot::unfit(function, &self.factory) {
+            return Ok(Snapshotted::Off(reason));
+        }
+        let kept = self.runtime(&function.runtime);
+        let plan = self.plan(&kept, &function.runtime).await?;
+        let failed =
+            |error: std::io::Error| SandboxError::Launch { step: "snapshot", reason: error.to_string() };
+        let (orders, gate) = Socket::pair().map_err(failed)?;
+        let zygote = self.zygote(&kept, &plan).await?;
+        let waiting = self.factory.make_with(&plan, Some(&zygote), None, false, Some(&gate)).await?;
+        drop(gate);
+        let limit = Duration::from_millis(function.timeout_ms).max(INIT_LIMIT_AHEAD);
+        let (factory, hooks) = (&self.factory, &self.hooks);
+        let taken = Snapshot::take(waiting, orders, function.clone(), &plan, factory, hooks, limit).await?;
+        Ok(match taken {
+            Taken::Yes(snapshot) => {
+                self.snapshots.lock().taken(function, snapshot.clone());
+                self.prepare(snapshot, function.clone());
+                Snapshotted::On
             }
-            let kept = inner.runtime(&function.runtime);
-            let plan = inner.plan(&kept, &function.runtime).await?;
-            let failed =
-                |error: std::io::Error| SandboxError::Launch { step: "snapshot", reason: error.to_string() };
-            let (orders, gate) = Socket::pair().map_err(failed)?;
-            let zygote = inner.zygote(&kept, &plan).await?;
-            let waiting = inner.factory.make_with(&plan, Some(&zygote), None, false, Some(&gate)).await?;
-            drop(gate);
-            let limit = Duration::from_millis(function.timeout_ms).max(INIT_LIMIT_AHEAD);
-            let (factory, hooks) = (&inner.factory, &inner.hooks);
-            let taken =
-                Snapshot::take(waiting, orders, function.clone(), &plan, factory, hooks, limit).await?;
-            Ok(match taken {
-                Taken::Yes(snapshot) => {
-                    inner.snapshots.lock().taken(&function, snapshot.clone());
-                    inner.prepare(snapshot, function);
-                    Snapshotted::On
-                }
-                Taken::Unfit(reason) => Snapshotted::Off(reason),
-                Taken::No(verdict) => verdict.of_snapshot(),
-            })
-        };
-        taking.boxed()
+            Taken::Unfit(reason) => Snapshotted::Off(reason),
+            Taken::No(verdict) => verdict.of_snapshot(),
+        })
     }
 }

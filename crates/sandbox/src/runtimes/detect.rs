@@ -42,6 +42,7 @@ pub(crate) fn interpreter(runtime: &str, runtimes_dir: Option<&Path>) -> Option<
     let candidates = match kind {
         Kind::Python => python_candidates_of(major, minor),
         Kind::Node => node_candidates(),
+        Kind::Java => return None,
     };
     let mut fitting = ask_all(&candidates, if kind == Kind::Python { ask_python } else { ask_node });
     fitting.retain(|i| i.runtime == runtime);

@@ -1,6 +1,7 @@
 //! The interpreters of this machine and the SDKs functions expect beside them.
 
 pub(crate) mod detect;
+pub mod java;
 pub(crate) mod plan;
 mod prepare;
 
@@ -35,6 +36,7 @@ pub struct Interpreter {
 pub enum Kind {
     Python,
     Node,
+    Java,
 }
 
 /// The kind and the version (major and minor; Node.js has no minor here) a runtime's name asks for.
@@ -62,6 +64,6 @@ fn needs_and_hint(runtime: &str) -> (String, String) {
                 "Install it from nodejs.org or with `nvm install {major}`; `tidemill doctor` shows what was found."
             ),
         ),
-        None => (runtime.to_owned(), String::new()),
+        Some((Kind::Java, ..)) | None => (runtime.to_owned(), String::new()),
     }
 }

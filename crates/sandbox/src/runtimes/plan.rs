@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::java::{self, Java};
 use super::{Interpreter, Kind};
 use crate::spawner::messages::Mounts;
 use crate::{ExecutorConfig, SandboxError};
@@ -10,6 +11,7 @@ use crate::{ExecutorConfig, SandboxError};
 pub enum Family {
     Python,
     Node,
+    Java,
     Provided,
 }
 
@@ -29,6 +31,8 @@ pub struct Plan {
     pub runtime_root: String,
     /// A prepared SDK's folder as the sandbox sees it; `None` when the interpreter's own is used.
     pub sdk_path: Option<String>,
+    /// How the JVM is started, if it is one.
+    pub java: Option<Java>,
 }
 
 /// Where the SDK for Node is also mounted: a parent of the code, found by `import` as well as by `require`.
@@ -41,6 +45,11 @@ pub fn resolve(
     namespaces: bool,
     runtime_dir: &Path,
 ) -> Result<Plan, SandboxError> {
+    let (runtime, memory_mb) = java::unsized_name(runtime);
+    if let Some(version) = java::wanted(runtime) {
+        let base = provided(runtime, namespaces, runtime_dir);
+        return java::resolve(runtime, version, memory_mb, config, namespaces, base);
+    }
     let unsupported = || SandboxError::UnsupportedRuntime { runtime: runtime.to_owned() };
     if matches!(runtime, "provided" | "provided.al2" | "provided.al2023") {
         return Ok(provided(runtime, namespaces, runtime_dir));
@@ -56,6 +65,7 @@ pub fn resolve(
     Ok(match kind {
         Kind::Python => python(runtime, &interpreter, config, namespaces, runtime_dir),
         Kind::Node => node(runtime, &interpreter, config, namespaces, runtime_dir),
+        Kind::Java => return Err(unsupported()),
     })
 }
 
@@ -97,6 +107,7 @@ fn provided(runtime: &str, namespaces: bool, runtime_dir: &Path) -> Plan {
         lang: "/var/lang".into(),
         runtime_root: runtime_root(namespaces, runtime_dir),
         sdk_path: None,
+        java: None,
     }
 }
 
@@ -145,7 +156,7 @@ fn node(
 }
 
 /// Interpreters outside `/usr`, which every sandbox has, are mounted as `/var/lang`.
-fn place_interpreter(plan: &mut Plan, interpreter: &Interpreter, namespaces: bool) {
+pub(super) fn place_interpreter(plan: &mut Plan, interpreter: &Interpreter, namespaces: bool) {
     plan.version.clone_from(&interpreter.version);
     plan.program.clone_from(&interpreter.path);
     let prefix = interpreter.path.parent().and_then(Path::parent).unwrap_or(Path::new("/usr"));

@@ -73,6 +73,7 @@ pub fn prepare(
     let command = match interpreter.kind {
         Kind::Python => pip(&interpreter.path, runtime, &unfinished),
         Kind::Node => npm(&interpreter.path, &unfinished),
+        Kind::Java => return Ok(target),
     };
     run(command, progress)?;
     if target.exists() {

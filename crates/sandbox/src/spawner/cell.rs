@@ -11,9 +11,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::CloneFlags;
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, kill, signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 use super::messages::{CellPlan, Command, Done, Program, Ready, Settings};
 use super::mounts;
@@ -38,6 +40,7 @@ pub fn run(settings: &Settings, plan: &CellPlan, control: OwnedFd) -> i32 {
         rules: None,
         freezer: None,
         main: None,
+        stand_in: None,
         children: HashMap::new(),
         assigned: false,
     };
@@ -72,6 +75,7 @@ struct Cell<'a> {
     freezer: Option<OwnedFd>,
     /// The runtime, if it was started here and not forked by a zygote.
     main: Option<Pid>,
+    stand_in: Option<StandIn>,
     /// What was started here and where its exit status goes.
     children: HashMap<i32, OwnedFd>,
     assigned: bool,
@@ -174,9 +178,12 @@ impl Cell<'_> {
                 self.freezer = received.into_iter().next();
                 step("code", self.assign(&code, &layers, tmp_mb, hide.as_deref()))?;
             }
+            Command::StandBy { fds } => {
+                step("stand by", self.stand_by(&fds.into_iter().zip(received).collect()))?;
+            }
             Command::Exec { program, main, rlimits, fds } => {
                 let held: HashMap<String, OwnedFd> = fds.into_iter().zip(received).collect();
-                let pid = step("exec", self.exec(&Launch { program, rlimits }, held))?;
+                let pid = step("exec", self.exec(Launch { program, rlimits }, held, main))?;
                 if main {
                     self.main = Some(pid);
                 }
@@ -210,6 +217,9 @@ impl Cell<'_> {
         if !self.settings.namespaces || self.assigned {
             return Ok(());
         }
+        if self.plan.mounts.started_early {
+            mounts::link_code(&mounts::of_host(code))?;
+        }
         mounts::bind_read_only(&mounts::of_host(code), Path::new("/var/task"))?;
         let layers: Vec<PathBuf> = layers.iter().map(|layer| mounts::of_host(layer)).collect();
         mounts::layers(&layers, Path::new("/opt"))?;
@@ -224,17 +234,37 @@ impl Cell<'_> {
         Ok(())
     }
 
-    fn exec(&mut self, launch: &Launch, mut held: HashMap<String, OwnedFd>) -> io::Result<Pid> {
+    /// Makes the process that will be the runtime before its program is known.
+    fn stand_by(&mut self, groups: &HashMap<String, OwnedFd>) -> io::Result<()> {
+        let (orders, theirs) = fds::pair()?;
+        let pid = serve::fork(CloneFlags::empty())?;
+        if pid == 0 {
+            drop(orders);
+            let entered = enter(groups);
+            if let Ok(Some((bytes, received))) = fds::receive(theirs.as_raw_fd())
+                && let Ok((launch, names)) = serde_json::from_slice::<(Launch, Vec<String>)>(&bytes)
+            {
+                launch.run(self, entered, names.into_iter().zip(received).collect());
+            }
+            std::process::exit(0);
+        }
+        self.stand_in = Some(StandIn { pid, orders });
+        Ok(())
+    }
+
+    fn exec(&mut self, launch: Launch, mut held: HashMap<String, OwnedFd>, main: bool) -> io::Result<Pid> {
         let status = held.remove("status").ok_or_else(|| io::Error::other("no status descriptor"))?;
         let (failed_read, failed_write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-        let pid = serve::fork(nix::sched::CloneFlags::empty())?;
+        held.insert(FAILED.into(), failed_write);
+        let stand_in = self.stand_in.take_if(|_| main);
+        let pid = match stand_in.and_then(|stand_in| stand_in.becomes(&launch, &held).ok()) {
+            Some(pid) => pid,
+            None => serve::fork(CloneFlags::empty())?,
+        };
         if pid == 0 {
-            let error = launch.run(self, held);
-            let number = error.raw_os_error().unwrap_or(libc::EIO);
-            let _ = nix::unistd::write(&failed_write, &number.to_ne_bytes());
-            std::process::exit(127);
+            launch.run(self, enter(&held), held);
         }
-        drop((failed_write, held));
+        drop(held);
         let mut number = [0; 4];
         let failed = nix::unistd::read(&failed_read, &mut number)? == number.len();
         if failed {
@@ -257,6 +287,7 @@ impl Cell<'_> {
             if self.main.is_some_and(|main| main.as_raw() == pid) {
                 self.main = None;
             }
+            self.stand_in.take_if(|stand_in| stand_in.pid == pid);
             if let Some(fd) = self.children.remove(&pid) {
                 let _ = fs::File::from(fd).write_all(&status.to_le_bytes());
             }
@@ -264,28 +295,58 @@ impl Cell<'_> {
     }
 }
 
+/// Where a process that does not become its program says why.
+const FAILED: &str = "failed";
+
+/// A process that is in its cgroups already and waits for its program: to enter them can take ten milliseconds, whatever the machine does.
+struct StandIn {
+    pid: i32,
+    orders: OwnedFd,
+}
+
+impl StandIn {
+    /// Tells it what it is; gives its pid.
+    fn becomes(&self, launch: &Launch, held: &HashMap<String, OwnedFd>) -> io::Result<i32> {
+        let needed = held.iter().filter(|(name, _)| !name.starts_with("cgroup"));
+        let (names, with): (Vec<&String>, Vec<BorrowedFd<'_>>) =
+            needed.map(|(name, fd)| (name, fd.as_fd())).unzip();
+        fds::send(self.orders.as_raw_fd(), &serde_json::to_vec(&(launch, names))?, &with)?;
+        Ok(self.pid)
+    }
+}
+
+/// Enters the cgroups among what a process was given.
+fn enter(held: &HashMap<String, OwnedFd>) -> io::Result<()> {
+    for (_, group) in held.iter().filter(|(name, _)| name.starts_with("cgroup")) {
+        nix::unistd::write(group, b"0")?;
+    }
+    Ok(())
+}
+
+#[derive(Serialize, Deserialize)]
 struct Launch {
     program: Program,
     rlimits: Vec<(String, u64)>,
 }
 
 impl Launch {
-    /// In the forked process; returns only when something failed.
-    fn run(&self, cell: &Cell<'_>, held: HashMap<String, OwnedFd>) -> io::Error {
-        match self.settle(cell, held) {
+    /// In the forked process: becomes the program, or says why not and ends.
+    fn run(&self, cell: &Cell<'_>, entered: io::Result<()>, mut held: HashMap<String, OwnedFd>) -> ! {
+        let failed = held.remove(FAILED);
+        let error = match entered.and_then(|()| self.settle(cell, held)) {
             Ok(()) => serve::exec(&self.program.path, &self.program.args, &self.program.env),
             Err(error) => error,
+        };
+        let number = error.raw_os_error().unwrap_or(libc::EIO);
+        if let Some(failed) = failed {
+            let _ = nix::unistd::write(&failed, &number.to_ne_bytes());
         }
+        std::process::exit(127)
     }
 
     fn settle(&self, cell: &Cell<'_>, held: HashMap<String, OwnedFd>) -> io::Result<()> {
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
         nix::unistd::setsid()?;
-        for (name, fd) in &held {
-            if name.starts_with("cgroup") {
-                nix::unistd::write(fd, b"0")?;
-            }
-        }
         nix::unistd::chdir(&self.program.cwd)?;
         let log = held.get("log").ok_or_else(|| io::Error::other("no log descriptor"))?;
         let null = fs::File::open("/dev/null")?;
@@ -308,7 +369,7 @@ fn duplicate(from: RawFd, to: RawFd) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-pub fn reply<T: serde::Serialize>(control: &OwnedFd, message: &T, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub fn reply<T: Serialize>(control: &OwnedFd, message: &T, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     fds::send(control.as_raw_fd(), &serde_json::to_vec(message)?, fds)
 }
 

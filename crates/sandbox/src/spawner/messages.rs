@@ -55,6 +55,8 @@ pub struct Mounts {
     pub lang: Option<PathBuf>,
     /// The SDK: its folder on the host and where functions see it.
     pub sdk: Vec<(PathBuf, PathBuf)>,
+    /// Whether the runtime is started in the folder of the code before there is any.
+    pub started_early: bool,
 }
 
 /// A sandbox that does not know its function yet.
@@ -84,6 +86,8 @@ pub struct Ready {
 pub enum Command {
     /// Mount the function's code and layers, unmount `hide`, and let go of the host. A descriptor that comes along is the freezer's state.
     Assign { code: PathBuf, layers: Vec<PathBuf>, tmp_mb: u32, hide: Option<PathBuf> },
+    /// Have a process ready that will be the runtime. Descriptors by name: `cgroup*`.
+    StandBy { fds: Vec<String> },
     /// Start a program; `main` is the runtime. Descriptors by name: `log`, `status`, `channel` (becomes 3), `cgroup*`.
     Exec { program: Program, main: bool, rlimits: Vec<(String, u64)>, fds: Vec<String> },
     /// Send the runtime a signal.

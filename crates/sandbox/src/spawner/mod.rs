@@ -15,6 +15,7 @@ mod snapshot;
 mod template;
 mod tun;
 
+pub(crate) use cell::RUNTIME_API_PORT;
 pub(crate) use client::{Cell, Control, Socket, Spawner};
 pub(crate) use confine::{filter_program, filter_program_with_gate};
 pub(crate) use landlock::usable as landlock_version;

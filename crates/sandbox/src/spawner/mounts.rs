@@ -11,6 +11,8 @@ use super::messages::Mounts;
 /// Where the host's tree hangs in a cell until its function is known: in a folder nobody but a cell's init may enter.
 pub const HOST: &str = "/.host/old";
 
+/// Where functions see their code.
+const TASK: &str = "/var/task";
 const NONE: Option<&str> = None;
 
 /// Binds `from` at `to`, with what is mounted below it, read-only, without devices and set-uid.
@@ -106,11 +108,23 @@ pub fn drop_host() -> io::Result<()> {
 
 /// The interpreter at `/var/lang` and the SDK where the runtime looks for it.
 pub fn bind_runtime(mounts: &Mounts) -> io::Result<()> {
+    if mounts.started_early {
+        tmpfs(Path::new(TASK), "size=4m,mode=755")?;
+    }
     if let Some(lang) = &mounts.lang {
         bind_read_only(&of_host(lang), Path::new("/var/lang"))?;
     }
     for (from, to) in &mounts.sdk {
         bind_read_only(&of_host(from), to)?;
+    }
+    Ok(())
+}
+
+/// What a runtime that was started early has as its working folder: a link for each part of the code, which is then mounted over this.
+pub fn link_code(code: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(code)? {
+        let path = Path::new(TASK).join(entry?.file_name());
+        std::os::unix::fs::symlink(&path, &path)?;
     }
     Ok(())
 }

@@ -129,10 +129,13 @@ fn etc(root: &Path) -> io::Result<()> {
     )?;
     fs::write(etc.join("resolv.conf"), "nameserver 198.18.0.1\noptions timeout:2 attempts:2\n")?;
     fs::write(etc.join("hostname"), "sandbox\n")?;
-    for part in ETC {
-        let from = Path::new("/etc").join(part);
+    // Some systems keep a JVM's settings here: /etc/java-17-openjdk.
+    let java = fs::read_dir("/etc").into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let java = java.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with("java"));
+    for part in ETC.map(String::from).into_iter().chain(java) {
+        let from = Path::new("/etc").join(&part);
         let Ok(kind) = fs::metadata(&from) else { continue };
-        let to = etc.join(part);
+        let to = etc.join(&part);
         if let Some(parent) = to.parent() {
             fs::create_dir_all(parent)?;
         }

@@ -59,7 +59,10 @@ impl FunctionConsumer {
                 Err(failed(String::from_utf8_lossy(&ran.payload).into_owned()))
             }
             Ok((_, ran)) => Ok(ran.payload),
-            Err(fault) if fault.code() == "TooManyRequestsException" => Err(Consumed::Throttled),
+            // Nor does it count where the platform is being stopped.
+            Err(fault) if fault.code() == "TooManyRequestsException" || fault.status() == 503 => {
+                Err(Consumed::Throttled)
+            }
             Err(fault) => Err(failed(fault.to_string())),
         }
     }

@@ -121,6 +121,7 @@ impl Build<'_> {
             None if runtime.starts_with("python") => Ok(Method::Python),
             None if runtime.starts_with("nodejs") => Ok(Method::Node),
             None if runtime.starts_with("provided") => self.method_of_provided(),
+            None if runtime.starts_with("java") => self.method_of_java(),
             None => Ok(Method::Plain),
         }
     }
@@ -137,6 +138,26 @@ impl Build<'_> {
         }
         bail!(
             "a function with its own runtime needs a program named bootstrap; put it there, or a Cargo.toml, or a Makefile with the target build-{}",
+            self.artifact.resource
+        )
+    }
+
+    /// A folder of classes and jars is packed; a project is built by who knows its plugins.
+    fn method_of_java(&self) -> Result<Method> {
+        if make::has_target(&self.source, &self.artifact.resource) {
+            return Ok(Method::Make);
+        }
+        let tools = [
+            ("pom.xml", "mvn package"),
+            ("build.gradle", "gradle build"),
+            ("build.gradle.kts", "gradle build"),
+        ];
+        let Some((file, command)) = tools.iter().find(|(file, _)| self.source.join(file).is_file()) else {
+            return Ok(Method::Plain);
+        };
+        bail!(
+            "projects with a {file} are not built here: run `{command}` and let {} name the jar, or the folder with the classes and lib/*.jar; or write a Makefile with the target build-{}",
+            self.artifact.property,
             self.artifact.resource
         )
     }
@@ -217,6 +238,9 @@ mod tests {
         assert!(
             method("java21", Some("gradle")).expect_err("unknown").to_string().contains("not built here")
         );
+        fs::write(folder.path().join("pom.xml"), "").expect("a file");
+        let refused = method("java21", None).expect_err("a project").to_string();
+        assert!(refused.contains("run `mvn package` and let CodeUri name the jar"), "{refused}");
         fs::write(folder.path().join("Cargo.toml"), "").expect("a file");
         assert_eq!(method("provided.al2023", None).expect("it is known"), Method::Rust);
         fs::write(folder.path().join("Makefile"), "build-F:\n\ttrue\n").expect("a file");
