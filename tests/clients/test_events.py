@@ -74,6 +74,37 @@ def test_entries_fail_one_by_one(events):
     assert answer["Entries"][2]["ErrorMessage"] == "Parameter Source is not valid. Reason: Source is a required argument."
 
 
+def test_an_event_for_a_bus_that_is_not_there_gets_an_id_and_is_lost(events, name):
+    answer = events.put_events(Entries=[{"EventBusName": name, "Source": "a", "DetailType": "b", "Detail": "{}"}])
+    assert answer["FailedEntryCount"] == 0 and answer["Entries"][0]["EventId"]
+
+
+def test_a_request_has_its_limits(events):
+    entry = {"Source": "a", "DetailType": "b", "Detail": "{}"}
+    with refused("ValidationException", 400) as info:
+        events.put_events(Entries=[entry] * 11)
+    assert info.value.response["Error"]["Message"].endswith("at 'entries' failed to satisfy constraint: Member must have length less than or equal to 10")
+    with refused("ValidationException", 400) as info:
+        events.put_events(Entries=[{**entry, "Detail": json.dumps({"a": "x" * (1 << 20)})}])
+    assert info.value.response["Error"]["Message"] == "Total size of the entries in the request is over the limit."
+    answer = events.put_events(Entries=[{**entry, "Detail": detail} for detail in ['"text"', "[1]", "{'a': 1}", "{\"a\": }"]])
+    assert {(one["ErrorCode"], one["ErrorMessage"]) for one in answer["Entries"]} == {("MalformedDetail", "Detail is malformed.")}
+
+
+def test_target_settings_have_their_bounds(events, name, queue):
+    _, arn = queue
+    events.put_rule(Name=name, EventPattern='{"source": ["a"]}')
+    for wrong in [{"RetryPolicy": {"MaximumRetryAttempts": 186}}, {"RetryPolicy": {"MaximumEventAgeInSeconds": 86401}}, {"DeadLetterConfig": {"Arn": arn + ".fifo"}},
+                  {"DeadLetterConfig": {"Arn": "arn:aws:sns:us-east-1:000000000000:t"}}, {"Input": "{}", "InputPath": "$.detail"},
+                  {"InputTransformer": {"InputPathsMap": {"a": "detail"}, "InputTemplate": "<a>"}}, {"HttpParameters": {"PathParameterValues": ["a"]}}]:
+        with refused("ValidationException", 400):
+            events.put_targets(Rule=name, Targets=[{"Id": "q", "Arn": arn, **wrong}])
+    with refused("ValidationException", 400) as info:
+        events.put_targets(Rule=name, Targets=[{"Id": "q", "Arn": "no arn"}])
+    assert info.value.response["Error"]["Message"] == "Parameter no arn is not valid. Reason: Provided Arn is not in correct format."
+    assert events.list_targets_by_rule(Rule=name)["Targets"] == []
+
+
 def test_functions_and_other_buses(server, events, name, eventually):
     table(server, name)
     code = "import os, boto3\nrows = boto3.resource('dynamodb').Table(os.environ['ROWS'])\ndef handler(event, context):\n    rows.put_item(Item={'id': event['detail']['id'], 'source': event['source']})\n"

@@ -234,8 +234,8 @@ def test_publishing_to_nothing(sns):
     assert info.value.response["Error"]["Message"] == "Invalid parameter: TopicArn Reason: An ARN must have at least 6 elements, not 1"
     with refused("InvalidParameter", 400):
         sns.publish(Message="x")
-    with refused("NotImplemented", 501):
-        sns.publish(PhoneNumber="+4912345", Message="x")
+    with refused("InvalidParameter", 400):
+        sns.publish(PhoneNumber="+4912345", TopicArn="arn:aws:sns:us-east-1:000000000000:nobody", Message="x")
 
 
 def test_subscriptions_that_cannot_be(sns, topic):
@@ -246,14 +246,14 @@ def test_subscriptions_that_cannot_be(sns, topic):
         ("sqs", sqs_arn + ".fifo", {}, "Invalid parameter: Invalid parameter: Endpoint Reason: FIFO SQS Queues can not be subscribed to standard SNS topics"),
         ("https", "http://x", {}, "Invalid parameter: Endpoint must match the specified protocol"),
         ("sqs", sqs_arn, {"FilterPolicy": "[]"}, "Invalid parameter: Attributes Reason: FilterPolicy: failed to parse JSON."),
-        ("sqs", sqs_arn, {"RedrivePolicy": '{"deadLetterTargetArn": "x"}'}, "Invalid parameter: RedrivePolicy: deadLetterTargetArn is an invalid arn"),
+        ("sqs", sqs_arn, {"RedrivePolicy": '{"deadLetterTargetArn": "x"}'}, "Invalid parameter: Attributes Reason: RedrivePolicy: deadLetterTargetArn is an invalid arn"),
         ("sqs", sqs_arn, {"Colour": "red"}, "Invalid parameter: AttributeName"),
     ]:
         with refused("InvalidParameter", 400) as info:
             sns.subscribe(TopicArn=topic, Protocol=protocol, Endpoint=endpoint, Attributes=attributes)
         assert info.value.response["Error"]["Message"] == sentence
     with refused("NotImplemented", 501):
-        sns.subscribe(TopicArn=topic, Protocol="email", Endpoint="a@b.c")
+        sns.subscribe(TopicArn=topic, Protocol="firehose", Endpoint="arn:aws:firehose:us-east-1:000000000000:deliverystream/d")
     assert sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"] == []
 
 
@@ -323,7 +323,7 @@ def test_an_endpoint_confirms_and_is_told(sns, topic, endpoint):
     sns.publish(TopicArn=topic, Message="too early")
     with refused("InvalidParameter", 400) as info:
         sns.confirm_subscription(TopicArn=topic, Token="0" * 256)
-    assert info.value.response["Error"]["Message"] == "Invalid parameter: Invalid token"
+    assert info.value.response["Error"]["Message"] == "Invalid parameter: Token"
     # As the endpoint would: by following the link.
     answer = urllib.request.urlopen(asked["SubscribeURL"], timeout=10).read().decode()
     [listed] = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]

@@ -87,6 +87,7 @@ pub fn open(options: &cli::Serve, address: SocketAddr, store: Store, scratch: &P
         .http_service("lambda-url", tidemill_lambda::function_urls(&lambda))
         .internal(tidemill_lambda::DOWNLOADS, Access::Open, tidemill_lambda::downloads(&lambda))
         .internal(tidemill_sns::CERTIFICATES, Access::Open, tidemill_sns::certificates(&sns))
+        .internal(tidemill_sns::OUTBOX, Access::Signed, tidemill_sns::outbox(&sns))
         .body_limit("lambda", 70 << 20)
         .internal(
             "/_tidemill/",

@@ -28,8 +28,10 @@ pub struct Doors {
     pub queues: Door<dyn Queues>,
     /// SNS: completes notifications with their signatures when a queue gives them out.
     pub notary: Door<dyn Notary>,
-    /// EventBridge Schemas: sees the events of buses in passing.
+    /// EventBridge Schemas: sees the events of buses in passing, and holds them to schemas.
     pub schemas: Door<dyn SchemaDiscovery>,
+    /// EventBridge: API destinations that pipes call and wait for.
+    pub destinations: Door<dyn Destinations>,
     providers: RwLock<HashMap<&'static str, Arc<dyn ResourceProvider>>>,
     services: RwLock<HashMap<&'static str, Arc<Service>>>,
 }
@@ -186,10 +188,35 @@ pub trait Notary: Send + Sync {
     fn complete(&self, notification: &str) -> Option<String>;
 }
 
-/// Learning the structure of events.
+/// Learning the structure of events, and holding them to it.
 pub trait SchemaDiscovery: Send + Sync {
     /// A bus took this event, printed as JSON. It must not block, and costs nothing for buses nobody learns from.
     fn observe(&self, bus_arn: &str, event: &str);
+
+    /// Holds an event, printed as JSON, to the latest version of its schema in a registry of the bus's account and
+    /// region. One without a schema there passes; otherwise the error says what is wrong.
+    fn check(&self, bus: &crate::Arn, registry: &str, event: &str) -> Result<(), String>;
+}
+
+/// A call of an API destination.
+#[derive(Debug, Clone, Default)]
+pub struct DestinationCall {
+    /// ARN of the destination.
+    pub arn: String,
+    pub payload: Bytes,
+    /// For the `*` in its endpoint, in their order.
+    pub path: Vec<String>,
+    pub headers: std::collections::BTreeMap<String, String>,
+    pub query: std::collections::BTreeMap<String, String>,
+}
+
+/// Calling API destinations from inside.
+pub trait Destinations: Send + Sync {
+    fn exists(&self, arn: &str) -> bool;
+
+    /// Calls once, with the connection's authorization and no faster than the destination's rate; gives the body of an
+    /// answer of 2xx. A destination that is busy is a `TooManyRequestsException`.
+    fn call<'a>(&'a self, cx: &'a Cx, call: DestinationCall) -> BoxFuture<'a, Result<Bytes, Fault>>;
 }
 
 /// Short-lived credentials of a role.

@@ -188,7 +188,11 @@ impl<'s> Source<'s> {
 
     fn read_name(&mut self, letter: char) -> Result<Token, PatternError> {
         if letter != '"' {
-            return Err(self.unexpected(letter, "was expecting double-quote to start field name"));
+            // Here AWS names the letter's own place; elsewhere the one behind it.
+            let what = "was expecting double-quote to start field name";
+            return Err(
+                self.error(format!("Unexpected character ('{letter}' (code {})): {what}", letter as u32))
+            );
         }
         self.at += 1;
         self.read_string()?;

@@ -211,12 +211,55 @@ fn errors_name_the_reason_and_the_place() {
             r#"{'a': [1]}"#,
             "Unexpected character ('\'' (code 39)): was expecting double-quote to start field name",
             1,
-            3,
+            2,
         ),
     ];
     for (pattern, reason, line, column) in cases {
         let error = Pattern::parse(pattern).expect_err(pattern).to_string();
         let place = format!("\n at [Source: (String)\"{pattern}\"; line: {line}, column: {column}]");
+        assert_eq!(error, format!("Event pattern is not valid. Reason: {reason}{place}"));
+    }
+}
+
+/// Reasons and places as AWS gave them in December 2024, in recordings of `TestEventPattern` that LocalStack's tests keep.
+#[test]
+fn errors_are_those_that_were_recorded() {
+    const TYPES: &str =
+        "Inside anything-but/equals-ignore-case list, number|start|null|boolean is not supported.";
+    const ONE: &str = "Value of anything-but must be an array or single string/number value.";
+    const TOKEN: &str =
+        "was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')";
+    let cases = [
+        (r#"{"n": 42}"#, r#""n" must be an object or an array"#, 9),
+        (r#"{"a": "x"}"#, r#""a" must be an object or an array"#, 8),
+        (r#"{"a": [{"NUMERIC": ["=", 5]}]}"#, "Unrecognized match type NUMERIC", 21),
+        (r#"{"a": [{"EXISTS": true}]}"#, "Unrecognized match type EXISTS", 23),
+        (r#"{"a": [{"numeric": [">", 0, ">", 0]}]}"#, "Bad numeric range operator: >", 32),
+        (r#"{"a": [{"numeric": [">", 0, "<"]}]}"#, "Value of < must be numeric", 33),
+        (
+            r#"{"a": [{"equals-ignore-case": ["x"]}]}"#,
+            "equals-ignore-case match pattern must be a string",
+            32,
+        ),
+        (
+            r#"{"a": [{"equals-ignore-case": {"prefix": "x"}}]}"#,
+            "equals-ignore-case match pattern must be a string",
+            32,
+        ),
+        (r#"{"a": [{"anything-but": {"equals-ignore-case": 7}}]}"#, TYPES, 49),
+        (r#"{"a": [{"wildcard": 7}]}"#, "wildcard match pattern must be a string", 22),
+        (r#"{"a": [{"wildcard": ["x**"]}]}"#, "wildcard match pattern must be a string", 22),
+        (r#"{"a": [{"anything-but": {"wildcard": 7}}]}"#, "wildcard match pattern must be a string", 39),
+        (r#"{"a": [{"anything-but": {"suffix": 7}}]}"#, "prefix/suffix match pattern must be a string", 37),
+        (r#"{"a": [{"prefix": ["x"]}]}"#, "prefix match pattern must be a string", 20),
+        (r#"{"a": [{"suffix": 7}]}"#, "suffix match pattern must be a string", 20),
+        (r#"{"a": [{"anything-but": {"prefix": {"equals-ignore-case": "x"}}}]}"#, ONE, 37),
+        ("plain text", &*format!("Unrecognized token 'plain': {TOKEN}"), 6),
+        (r#"{"a": open end"#, &*format!("Unrecognized token 'open': {TOKEN}"), 11),
+    ];
+    for (pattern, reason, column) in cases {
+        let error = Pattern::parse(pattern).expect_err(pattern).to_string();
+        let place = format!("\n at [Source: (String)\"{pattern}\"; line: 1, column: {column}]");
         assert_eq!(error, format!("Event pattern is not valid. Reason: {reason}{place}"));
     }
 }

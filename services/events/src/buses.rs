@@ -1,8 +1,14 @@
 //! Buses and their policies.
+//!
+//! On AWS a bus's own dead-letter queue gets what its customer managed key fails on. Such keys are refused here, so that
+//! queue gets what breaks the schemas that a bus enforces, and nothing else. Records of bus logs go through CloudWatch's
+//! log deliveries, which are not there: every level but `OFF` is refused.
+
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use tidemill_api::Unit;
-use tidemill_platform::{Cx, Fault, Timestamp, page::page};
+use tidemill_platform::{Arn, Cx, Fault, Timestamp, page::page};
 
 use crate::{
     EventBridge, api,
@@ -10,8 +16,10 @@ use crate::{
         CreateEventBusRequest, CreateEventBusResponse, DeleteEventBusRequest, DescribeEventBusRequest,
         DescribeEventBusResponse, ListEventBusesRequest, ListEventBusesResponse, PutPermissionRequest,
         RemovePermissionRequest, ResourceAlreadyExistsException, ResourceNotFoundException,
+        UpdateEventBusRequest, UpdateEventBusResponse,
     },
-    state::BusRow,
+    enforcement::check_tags,
+    state::{Bus, BusRow},
 };
 
 pub async fn create_event_bus(
@@ -19,25 +27,105 @@ pub async fn create_event_bus(
     cx: &Cx,
     input: CreateEventBusRequest,
 ) -> Result<CreateEventBusResponse, Fault> {
-    for (what, given) in [
-        ("partner event buses", input.event_source_name.is_some()),
-        ("CreateEventBus with KmsKeyIdentifier", input.kms_key_identifier.is_some()),
-        ("CreateEventBus with DeadLetterConfig", input.dead_letter_config.is_some()),
-        ("CreateEventBus with LogConfig", input.log_config.is_some()),
-    ] {
-        if given {
-            return Err(Fault::not_implemented(what));
-        }
+    if input.event_source_name.is_some() {
+        return Err(Fault::not_implemented("partner event buses"));
     }
     if input.name.contains('/') {
         return Err(Fault::validation("Event bus name must not contain '/'."));
     }
-    let row = bridge.make(cx, &input.name, input.description, tags(input.tags)).await?;
+    let settings = Settings::checked(
+        "CreateEventBus",
+        input.kms_key_identifier,
+        input.log_config,
+        input.dead_letter_config,
+    )?;
+    let row = bridge.make(cx, &input.name, input.description, settings, tags(input.tags)).await?;
     Ok(CreateEventBusResponse {
+        dead_letter_config: dead_letter_config(&row),
+        log_config: log_config(&row),
         event_bus_arn: Some(row.arn),
         description: row.description,
         ..CreateEventBusResponse::default()
     })
+}
+
+/// Changes a bus. A description that is not given stays (an empty one takes it away); the other settings are replaced.
+pub async fn update_event_bus(
+    bridge: &EventBridge,
+    cx: &Cx,
+    input: UpdateEventBusRequest,
+) -> Result<UpdateEventBusResponse, Fault> {
+    let bus = bridge.bus(cx, input.name.as_deref())?;
+    let settings = Settings::checked(
+        "UpdateEventBus",
+        input.kms_key_identifier,
+        input.log_config,
+        input.dead_letter_config,
+    )?;
+    let row = bridge.change_settings(cx, &bus, input.description, settings, None).await?;
+    Ok(UpdateEventBusResponse {
+        dead_letter_config: dead_letter_config(&row),
+        log_config: log_config(&row),
+        arn: Some(row.arn),
+        name: Some(row.name),
+        description: row.description,
+        ..UpdateEventBusResponse::default()
+    })
+}
+
+/// What a bus can be set to beside its description.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    dead_letter_arn: Option<String>,
+    log_detail: Option<String>,
+}
+
+impl Settings {
+    /// Refuses what is not honoured, and dead-letter queues that are none.
+    pub fn checked(
+        operation: &str,
+        key: Option<String>,
+        log: Option<api::LogConfig>,
+        dead_letter: Option<api::DeadLetterConfig>,
+    ) -> Result<Settings, Fault> {
+        if key.is_some_and(|key| !key.is_empty()) {
+            return Err(Fault::not_implemented(format!("{operation} with KmsKeyIdentifier")));
+        }
+        if let Some(level) =
+            log.as_ref().and_then(|log| log.level.as_ref()).filter(|level| level.as_str() != "OFF")
+        {
+            return Err(Fault::not_implemented(format!(
+                "{operation} with LogConfig at level {}",
+                level.as_str()
+            )));
+        }
+        let dead_letter_arn = dead_letter.and_then(|config| config.arn);
+        dead_letter_arn.as_deref().map_or(Ok(()), check_queue)?;
+        let detail = log.map(|log| log.include_detail.map_or("NONE".into(), |one| one.as_str().to_string()));
+        Ok(Settings { dead_letter_arn, log_detail: detail })
+    }
+}
+
+/// A dead-letter queue is a standard queue of SQS.
+pub fn check_queue(arn: &str) -> Result<(), Fault> {
+    let invalid = |reason: &str| Fault::validation(format!("Parameter {arn} is not valid. Reason: {reason}"));
+    let parsed: Arn = arn.parse().map_err(|_| invalid("Provided Arn is not in correct format."))?;
+    match parsed.service.as_str() {
+        "sqs" if parsed.resource.ends_with(".fifo") => {
+            Err(invalid("A FIFO queue cannot be a dead-letter queue of EventBridge."))
+        }
+        "sqs" => Ok(()),
+        _ => Err(invalid("A dead-letter queue must be a queue of Amazon SQS.")),
+    }
+}
+
+fn dead_letter_config(row: &BusRow) -> Option<api::DeadLetterConfig> {
+    row.dead_letter_arn.clone().map(|arn| api::DeadLetterConfig { arn: Some(arn) })
+}
+
+fn log_config(row: &BusRow) -> Option<api::LogConfig> {
+    let detail = row.log_detail.as_deref()?;
+    Some(api::LogConfig { include_detail: Some(detail.into()), level: Some("OFF".into()) })
 }
 
 impl EventBridge {
@@ -46,8 +134,10 @@ impl EventBridge {
         cx: &Cx,
         name: &str,
         description: Option<String>,
-        tags: std::collections::BTreeMap<String, String>,
+        settings: Settings,
+        tags: BTreeMap<String, String>,
     ) -> Result<BusRow, Fault> {
+        check_tags(&tags)?;
         let now = cx.now().millis();
         let row = BusRow {
             name: name.into(),
@@ -56,6 +146,8 @@ impl EventBridge {
             region: cx.region().into(),
             description,
             policy: None,
+            dead_letter_arn: settings.dead_letter_arn,
+            log_detail: settings.log_detail,
             tags,
             created_at: now,
             changed_at: now,
@@ -66,6 +158,33 @@ impl EventBridge {
             );
         }
         Ok(row)
+    }
+
+    /// Gives the row as it is then.
+    pub async fn change_settings(
+        &self,
+        cx: &Cx,
+        bus: &Bus,
+        description: Option<String>,
+        settings: Settings,
+        tags: Option<BTreeMap<String, String>>,
+    ) -> Result<BusRow, Fault> {
+        let now = cx.now().millis();
+        tags.as_ref().map_or(Ok(()), check_tags)?;
+        self.change_bus(bus, |row| {
+            if let Some(tags) = tags {
+                row.tags = tags;
+            }
+            if let Some(text) = description {
+                row.description = Some(text).filter(|text| !text.is_empty());
+            }
+            row.dead_letter_arn = settings.dead_letter_arn;
+            row.log_detail = settings.log_detail;
+            row.changed_at = now;
+            Ok(())
+        })
+        .await?;
+        Ok(bus.row.read().clone())
     }
 
     /// Takes a bus away; one with rules stays.
@@ -82,7 +201,7 @@ impl EventBridge {
     }
 }
 
-pub fn tags(given: Option<Vec<api::Tag>>) -> std::collections::BTreeMap<String, String> {
+pub fn tags(given: Option<Vec<api::Tag>>) -> BTreeMap<String, String> {
     given.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect()
 }
 
@@ -103,6 +222,8 @@ pub async fn describe_event_bus(
     let bus = bridge.bus(cx, input.name.as_deref())?;
     let row = bus.row.read().clone();
     Ok(DescribeEventBusResponse {
+        dead_letter_config: dead_letter_config(&row),
+        log_config: log_config(&row),
         name: Some(row.name),
         arn: Some(row.arn),
         description: row.description,
@@ -164,9 +285,6 @@ pub async fn put_permission(
                     "Action, Principal and StatementId are required when Policy is not given.",
                 ));
             };
-            if input.condition.is_some() {
-                return Err(Fault::not_implemented("PutPermission with Condition"));
-            }
             let who = if principal == "*" {
                 json!("*")
             } else {
@@ -174,9 +292,12 @@ pub async fn put_permission(
             };
             let mut statements = statements(row.policy.as_deref());
             statements.retain(|one| one["Sid"] != sid.as_str());
-            statements.push(
-                json!({"Sid": sid, "Effect": "Allow", "Principal": who, "Action": action, "Resource": arn}),
-            );
+            let mut statement =
+                json!({"Sid": sid, "Effect": "Allow", "Principal": who, "Action": action, "Resource": arn});
+            if let Some(condition) = input.condition {
+                statement["Condition"] = json!({condition.r#type: {condition.key: condition.value}});
+            }
+            statements.push(statement);
             row.policy = Some(json!({"Version": "2012-10-17", "Statement": statements}).to_string());
             Ok(())
         })
@@ -199,12 +320,12 @@ pub async fn remove_permission(
                 Some(sid) => left.retain(|one| one["Sid"] != sid.as_str()),
                 None => return Err(Fault::validation("StatementId is required.")),
             }
-            if left.len() == before && input.remove_all_permissions != Some(true) {
-                let sid = input.statement_id.clone().unwrap_or_default();
-                return Err(ResourceNotFoundException::new(format!(
-                    "Statement with the provided id {sid} does not exist."
-                ))
-                .into());
+            if input.remove_all_permissions != Some(true) && left.len() == before {
+                let sentence = match &row.policy {
+                    Some(_) => "Statement with the provided id does not exist.",
+                    None => "EventBus does not have a policy.",
+                };
+                return Err(ResourceNotFoundException::new(sentence).into());
             }
             row.policy =
                 (!left.is_empty()).then(|| json!({"Version": "2012-10-17", "Statement": left}).to_string());

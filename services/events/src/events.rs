@@ -14,6 +14,7 @@ use crate::{
     EventBridge,
     api::{PutEventsRequest, PutEventsRequestEntry, PutEventsResponse, PutEventsResultEntry},
     dead_letters::{DeadLetter, error_of},
+    enforcement::{VIOLATION, Verdict},
     invocation,
     state::{Bus, Input, Ready, Rule, RuleRow},
     vault::Archived,
@@ -96,6 +97,15 @@ impl Outgoing {
             archived: BTreeMap::new(),
         }
     }
+
+    pub fn stage(&mut self, staged: Staged) {
+        self.staged.push(staged);
+    }
+
+    /// For the ledger.
+    pub fn note(&mut self, fate: Fate) {
+        self.fates.push(fate);
+    }
 }
 
 impl EventBridge {
@@ -123,14 +133,21 @@ impl EventBridge {
         if !is_object {
             return Err(("MalformedDetail", "Detail is malformed.".into()));
         }
-        let bus = self.bus(cx, entry.event_bus_name.as_deref());
-        let bus = bus.map_err(|fault| ("ResourceNotFoundException", fault.message().to_string()))?;
         let trace =
             entry.trace_header.as_deref().and_then(Trace::parse).unwrap_or_else(|| cx.trace().clone());
+        let Ok(bus) = self.bus(cx, entry.event_bus_name.as_deref()) else {
+            return Ok(lost(cx, &entry.event_bus_name.unwrap_or_default(), &trace, outgoing));
+        };
         let at = entry.time.unwrap_or_else(|| cx.now());
         let envelope = envelope(cx, &bus, &source, &kind, at, &entry.resources.unwrap_or_default(), &detail);
         let id = envelope.id.clone();
-        self.route(cx, &bus, &envelope, &Way { trace: &trace, hops: 0, only: &[] }, outgoing);
+        match self.enforce(cx, &bus, &envelope, &trace, outgoing) {
+            Verdict::Good => {
+                self.route(cx, &bus, &envelope, &Way { trace: &trace, hops: 0, only: &[] }, outgoing);
+            }
+            Verdict::DeadLettered => {}
+            Verdict::Rejected(why) => return Err((VIOLATION, why)),
+        }
         Ok(id)
     }
 
@@ -270,6 +287,25 @@ impl EventBridge {
         }
         Ok(ticket)
     }
+}
+
+/// An event for a bus that is not there: AWS gives it an id and says nothing (seen in recordings of `PutEvents`). Only the
+/// journey tells where it ended.
+fn lost(cx: &Cx, bus: &str, trace: &Trace, outgoing: &mut Outgoing) -> String {
+    let id = cx.random().uuid();
+    outgoing.note(Fate {
+        at: cx.now().millis(),
+        event: id.clone(),
+        trace: trace.root.clone(),
+        source: bus.into(),
+        target: bus.into(),
+        via: bus.into(),
+        step: Step::Dropped,
+        detail: "there is no such event bus".into(),
+        attempt: 1,
+        took_us: 0,
+    });
+    id
 }
 
 /// How an event comes to a bus.

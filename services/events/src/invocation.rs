@@ -10,7 +10,10 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use tidemill_delivery::{Attempt, Event, Handover, Lane, Outcome, Policy, Route};
 use tidemill_outbound::{Answer, Failure, Kind, Request};
-use tidemill_platform::{Arn, Cx, Fault, Timestamp};
+use tidemill_platform::{
+    Arn, Cx, Fault, Timestamp,
+    doors::{DestinationCall, Destinations},
+};
 
 use crate::{
     EventBridge,
@@ -118,6 +121,44 @@ impl Route for Invocations {
     }
 }
 
+impl Destinations for Invocations {
+    fn exists(&self, arn: &str) -> bool {
+        arn.parse().is_ok_and(|arn: Arn| self.0.destination(&arn).is_some())
+    }
+
+    fn call<'a>(&'a self, cx: &'a Cx, call: DestinationCall) -> BoxFuture<'a, Result<Bytes, Fault>> {
+        async move {
+            let DestinationCall { arn, payload, path, headers, query } = call;
+            let (destination, _) = self.found(&arn).map_err(fault)?;
+            let slot = self.0.pace.slot(&destination.arn, destination.rate(), cx.now().millis());
+            cx.clock().sleep_until(Timestamp::from_millis(slot)).await;
+            let (destination, connection) = self.found(&arn).map_err(fault)?;
+            let row = HttpRow { path, headers, query };
+            let request = http_request::request(&destination, &connection.invocation, &row, &payload);
+            let request = request.ok_or_else(no_object).map_err(fault)?;
+            let answer = self.send(&connection, request).await.map_err(fault)?;
+            if answer.status == 429 {
+                return Err(Fault::new("TooManyRequestsException", "The endpoint answered HTTP 429."));
+            }
+            judged(&answer, cx.now()).map_err(fault)?;
+            Ok(answer.body)
+        }
+        .boxed()
+    }
+}
+
+fn fault(failed: Failed) -> Fault {
+    Fault::new(failed.code, failed.sentence)
+}
+
+fn no_object() -> Failed {
+    Failed {
+        code: "INVALID_JSON",
+        sentence: "The connection's body parameters need a payload that is a JSON object.".into(),
+        again: None,
+    }
+}
+
 impl Invocations {
     async fn call(&self, cx: &Cx, handover: &Handover) -> Result<u16, Failed> {
         let (destination, _) = self.found(&handover.target)?;
@@ -130,11 +171,7 @@ impl Invocations {
             .and_then(|text| serde_json::from_str(text).ok())
             .unwrap_or_default();
         let request = http_request::request(&destination, &connection.invocation, &target, &handover.payload)
-            .ok_or_else(|| Failed {
-                code: "INVALID_JSON",
-                sentence: "The connection's body parameters need a payload that is a JSON object.".into(),
-                again: None,
-            })?;
+            .ok_or_else(no_object)?;
         let answer = self.send(&connection, request).await?;
         judged(&answer, cx.now())
     }

@@ -6,7 +6,8 @@
 //! policies have nothing to do for them; refused events go to the target's dead-letter queue.
 //! `destinations` are HTTP endpoints with `connections`; `invocation` calls them, with attempts and retries.
 //! `archives` keep what their own rules match (`vault`, `retention`), `replays` bring it back (`replaying`).
-//! Partner sources, global endpoints and the schema registry's operations are not there yet and say so.
+//! `enforcement` holds the events of buses that ask for it to the schemas of a registry.
+//! Partner sources, global endpoints and bus logs are not there and say so.
 
 pub mod api;
 mod archives;
@@ -16,6 +17,7 @@ mod connections;
 mod credentials;
 mod dead_letters;
 mod destinations;
+mod enforcement;
 mod events;
 mod explain;
 mod http_request;
@@ -55,6 +57,7 @@ pub fn service(
     delivery.target("events", Arc::new(target::Buses(bridge.clone())));
     delivery.route(target::ROUTE, Arc::new(target::Buses(bridge.clone())));
     delivery.route(invocation::ROUTE, Arc::new(invocation::Invocations(bridge.clone())));
+    platform.doors.destinations.hang(Arc::new(invocation::Invocations(bridge.clone())));
     platform.doors.provide(Arc::new(resources::Resources(bridge.clone())));
     Ok((table(bridge.clone()), bridge))
 }
@@ -65,6 +68,7 @@ fn table(bridge: Arc<EventBridge>) -> Service {
         .settled_in(&store)
         .on::<op::PutEvents>(events::put_events)
         .on::<op::CreateEventBus>(buses::create_event_bus)
+        .on::<op::UpdateEventBus>(buses::update_event_bus)
         .on::<op::DeleteEventBus>(buses::delete_event_bus)
         .on::<op::DescribeEventBus>(buses::describe_event_bus)
         .on::<op::ListEventBuses>(buses::list_event_buses)

@@ -50,6 +50,11 @@ pub struct BusRow {
     pub tags: BTreeMap<String, String>,
     pub created_at: i64,
     pub changed_at: i64,
+    #[serde(default)]
+    pub dead_letter_arn: Option<String>,
+    /// `IncludeDetail` of the log configuration, where there is one; its level is `OFF`.
+    #[serde(default)]
+    pub log_detail: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -334,6 +339,8 @@ fn default_row(arn: &str) -> Option<BusRow> {
         tags: BTreeMap::new(),
         created_at: 0,
         changed_at: 0,
+        dead_letter_arn: None,
+        log_detail: None,
     })
 }
 

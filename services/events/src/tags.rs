@@ -10,6 +10,7 @@ use crate::{
         ListTagsForResourceRequest, ListTagsForResourceResponse, ResourceNotFoundException,
         TagResourceRequest, TagResourceResponse, UntagResourceRequest, UntagResourceResponse,
     },
+    enforcement::check_tags,
     state::RuleRow,
 };
 
@@ -62,7 +63,7 @@ impl EventBridge {
             return self
                 .change_bus(&bus, |row| {
                     change(&mut row.tags);
-                    Ok(())
+                    check_tags(&row.tags)
                 })
                 .await;
         };

@@ -12,6 +12,7 @@ use tidemill_store::Partition;
 use crate::{
     EventBridge,
     api::ResourceNotFoundException,
+    enforcement::{VIOLATION, Verdict},
     events::{Outgoing, Way, envelope},
     invocation,
     replaying::with_replay,
@@ -84,7 +85,15 @@ impl Route for Buses {
             let mut outgoing = Outgoing::new(Partition::of(&handover.target));
             attempt.removal.add_to(&mut outgoing.batch);
             let way = Way { trace: &handover.trace(), hops, only: &[] };
-            self.0.route(cx, &bus, &sent, &way, &mut outgoing);
+            let verdict = match event["replay-name"].as_str() {
+                Some(_) => Verdict::Good,
+                None => self.0.enforce(cx, &bus, &sent, way.trace, &mut outgoing),
+            };
+            match verdict {
+                Verdict::Good => self.0.route(cx, &bus, &sent, &way, &mut outgoing),
+                Verdict::DeadLettered => {}
+                Verdict::Rejected(why) => return Outcome::GiveUp { reason: format!("{VIOLATION}: {why}") },
+            }
             match self.0.send(cx, outgoing) {
                 Ok(ticket) => Outcome::Taken { detail: String::new(), seq: ticket.seq() },
                 Err(fault) => Outcome::Retry { reason: fault.to_string(), counts: false, after_ms: None },

@@ -10,7 +10,7 @@ use crate::{
         ListTargetsByRuleRequest, ListTargetsByRuleResponse, PutTargetsRequest, PutTargetsResponse,
         RemoveTargetsRequest, RemoveTargetsResponse, RemoveTargetsResultEntry,
     },
-    buses::bad_token,
+    buses::{bad_token, check_queue},
     http_request::{HttpRow, is_path},
     state::{Bus, Ready, TargetRow},
 };
@@ -81,6 +81,8 @@ impl EventBridge {
             return Err(Fault::validation(format!("JSON syntax error in input for target {}", target.id)));
         }
         let retry = target.retry_policy.unwrap_or_default();
+        let dead_letter_arn = target.dead_letter_config.and_then(|config| config.arn);
+        dead_letter_arn.as_deref().map_or(Ok(()), check_queue)?;
         let row = TargetRow {
             id: target.id,
             arn: target.arn,
@@ -93,7 +95,7 @@ impl EventBridge {
             group_id: target.sqs_parameters.and_then(|one| one.message_group_id),
             retry_attempts: retry.maximum_retry_attempts,
             max_age_s: retry.maximum_event_age_in_seconds,
-            dead_letter_arn: target.dead_letter_config.and_then(|config| config.arn),
+            dead_letter_arn,
             http: target.http_parameters.map(http),
         };
         let ready = Ready::of(row)?;

@@ -2,10 +2,12 @@
 //! the pipe's log; what became of the batch is the source's to act on.
 
 use serde_json::Value;
-use tidemill_platform::{Cx, Trace};
+use tidemill_platform::{Cx, Fault, Trace};
 
 use crate::{
-    Pipes, calls, enrichment,
+    Pipes, calls,
+    calls::Answer,
+    enrichment,
     journey::Journey,
     log::{Details, Execution, Level},
     plan::{Enrichment, Plan},
@@ -66,7 +68,10 @@ impl Run<'_> {
         self.log.step(Level::Info, "ENRICHMENT_STAGE_ENTERED");
         let events = items.iter().map(|item| &item.event);
         let texts = self.transformed("ENRICHMENT", enrichment.template.as_ref(), events)?;
-        let request = array(texts.into_iter());
+        let request = match &enrichment.http {
+            Some(_) => texts.concat(),
+            None => array(texts.into_iter()),
+        };
         self.log.step(Level::Trace, "ENRICHMENT_INVOCATION_STARTED");
         let failed = |sent: Sent, response: Option<&str>| {
             let error = Some(reason(&sent));
@@ -76,7 +81,7 @@ impl Run<'_> {
             self.sending.journey.enriched(items, &enrichment.arn, error);
             sent
         };
-        let answer = match calls::invoke(self.sending.cx, &enrichment.arn, &request).await {
+        let answer = match self.ask(enrichment, items, &request).await {
             Ok(answer) => answer,
             Err(fault) => return Err(failed(of_fault(&fault), None)),
         };
@@ -97,6 +102,17 @@ impl Run<'_> {
         self.log.tell(Level::Info, "ENRICHMENT_STAGE_SUCCEEDED", details);
         self.sending.journey.enriched(items, &enrichment.arn, None);
         Ok(events)
+    }
+
+    /// A function gets the array, an API destination its single event.
+    async fn ask(&self, enrichment: &Enrichment, items: &[Item], request: &str) -> Result<Answer, Fault> {
+        let cx = self.sending.cx;
+        let (Some(http), Some(item)) = (&enrichment.http, items.first()) else {
+            return calls::invoke(cx, &enrichment.arn, request).await;
+        };
+        let context = &self.sending.context;
+        let body = http.call(cx, &enrichment.arn, &item.event, context, request).await?;
+        Ok(Answer { payload: body.to_vec(), failed: false })
     }
 
     async fn send(&self, mut events: Vec<Outgoing>) -> Sent {

@@ -47,7 +47,7 @@ impl<'a> Journey<'a> {
             Target::Function { waits } => !waits,
             Target::Queue { is_fifo, .. } => !is_fifo,
             Target::Topic | Target::Bus(_) => true,
-            Target::LogGroup { .. } => false,
+            Target::LogGroup { .. } | Target::Destination(_) => false,
         };
         let target = self.plan.target_arn.to_string();
         let fate = |event: &Outgoing| {

@@ -2,7 +2,8 @@
 //!
 //! `request` turns what a caller asks into a row, `plan` a row into what runs. `queue_source` and `stream_source` read
 //! batches, `execution` brings one batch through its stages: `enrichment`, then `sending` to the `target`; `log` tells of it.
-//! Sources are SQS queues and DynamoDB streams; targets are functions, queues, topics, event buses and log groups.
+//! Sources are SQS queues and DynamoDB streams; enrichments are functions and API destinations (`http`); targets are these,
+//! queues, topics, event buses and log groups.
 //! Everything else that AWS offers is refused by name.
 
 mod answers;
@@ -13,6 +14,7 @@ mod envelope;
 mod execution;
 mod filters;
 mod gather;
+mod http;
 mod journey;
 mod log;
 mod log_events;

@@ -14,6 +14,7 @@ use crate::{
         PipeSourceParameters,
     },
     filters::Filters,
+    http::{Http, is_destination},
     log::Log,
     rows::PipeRow,
     target::{Names, Target, most_events},
@@ -63,6 +64,8 @@ pub struct StreamSource {
 pub struct Enrichment {
     pub arn: String,
     pub template: Option<Template>,
+    /// What the request of an API destination is made of; `None` for functions.
+    pub http: Option<Http>,
 }
 
 impl Plan {
@@ -94,6 +97,11 @@ impl Plan {
     /// "You can't configure a pipe with a larger batch size than the target supports."
     fn check_batch_size(&self) -> Result<(), Fault> {
         let (asked, most) = (self.source.batch_size(), self.most_events());
+        if self.enrichment.as_ref().is_some_and(|one| one.http.is_some()) && asked > 1 {
+            return Err(Fault::validation(format!(
+                "BatchSize {asked} of the source is larger than the enrichment supports: 1."
+            )));
+        }
         if asked > most {
             return Err(Fault::validation(format!(
                 "BatchSize {asked} of the source is larger than the target supports: {most}."
@@ -104,7 +112,7 @@ impl Plan {
 
     /// How many events the target takes at once.
     pub fn most_events(&self) -> usize {
-        most_events(&self.target_arn.service)
+        most_events(&self.target_arn.to_string())
     }
 
     /// What templates can name beside the event.
@@ -245,19 +253,28 @@ fn positive(number: i32) -> usize {
 
 fn enrichment(row: &PipeRow) -> Result<Option<Enrichment>, Fault> {
     let given: PipeEnrichmentParameters = read_some(row.enrichment_parameters.as_ref())?;
-    if given.http_parameters.is_some() {
-        return Err(Fault::not_implemented("pipes with an enrichment's HttpParameters"));
-    }
     let Some(text) = row.enrichment.as_deref().filter(|text| !text.is_empty()) else { return Ok(None) };
     let parsed = arn(text)?;
-    match parsed.service.as_str() {
-        "lambda" => {}
-        "events" => return Err(Fault::not_implemented("pipes with an API destination as their enrichment")),
+    let http = match parsed.service.as_str() {
+        "lambda" if given.http_parameters.is_some() => {
+            return Err(Fault::validation("HttpParameters are not supported for an enrichment of lambda."));
+        }
+        "lambda" => None,
+        "events" if is_destination(&parsed) => Some(enrichment_http(given.http_parameters)?),
         "states" | "execute-api" => {
             return Err(Fault::not_implemented(format!("pipes with an enrichment of {}", parsed.service)));
         }
         other => return Err(Fault::validation(format!("{other} is not a supported enrichment of pipes."))),
-    }
+    };
     let template = Template::parse("EnrichmentParameters", given.input_template.as_deref())?;
-    Ok(Some(Enrichment { arn: text.into(), template }))
+    Ok(Some(Enrichment { arn: text.into(), template, http }))
+}
+
+fn enrichment_http(given: Option<api::PipeEnrichmentHttpParameters>) -> Result<Http, Fault> {
+    let given = given.unwrap_or_default();
+    Http::parse(
+        given.path_parameter_values.unwrap_or_default(),
+        given.header_parameters.unwrap_or_default(),
+        given.query_string_parameters.unwrap_or_default(),
+    )
 }

@@ -29,7 +29,11 @@ pub fn fresh(pipes: &Pipes, cx: &Cx, input: CreatePipeRequest) -> Result<PipeRow
         wants_to_run: input.desired_state != Some(RequestedPipeState::Stopped),
         failed: None,
         reason: ASKED_FOR.into(),
-        source_parameters: with_batch_size(&input.source, &input.target, shown(input.source_parameters)),
+        source_parameters: with_batch_size(
+            &input.source,
+            most(&input.target, input.enrichment.as_deref()),
+            shown(input.source_parameters),
+        ),
         source: input.source,
         enrichment: input.enrichment.filter(|arn| !arn.is_empty()),
         enrichment_parameters: input.enrichment_parameters.map(|given| to_value(&given)),
@@ -59,14 +63,15 @@ pub fn changed(pipes: &Pipes, cx: &Cx, there: &PipeRow, input: UpdatePipeRequest
         changed_at: cx.now().millis(),
         ..there.clone()
     };
+    if let Some(arn) = input.enrichment {
+        row.enrichment = Some(arn).filter(|arn| !arn.is_empty());
+    }
     if let Some(given) = input.source_parameters {
         let mut given = to_value(&given);
         keep_position(&there.source_parameters, &mut given);
         merge(&mut row.source_parameters, given);
-        row.source_parameters = with_batch_size(&row.source, &row.target, row.source_parameters);
-    }
-    if let Some(arn) = input.enrichment {
-        row.enrichment = Some(arn).filter(|arn| !arn.is_empty());
+        let most = most(&row.target, row.enrichment.as_deref());
+        row.source_parameters = with_batch_size(&row.source, most, row.source_parameters);
     }
     if let Some(given) = input.enrichment_parameters {
         merge(row.enrichment_parameters.get_or_insert_default(), to_value(&given));
@@ -151,9 +156,15 @@ fn shown<T: WriteShape>(given: Option<T>) -> Value {
     given.map_or_else(|| json!({}), |given| to_value(&given))
 }
 
+/// How many events the pipe can take from its source at once.
+fn most(target: &str, enrichment: Option<&str>) -> usize {
+    let enrichment = enrichment.filter(|arn| !arn.is_empty()).map_or(usize::MAX, most_events);
+    most_events(target).min(enrichment)
+}
+
 /// The source's block with a batch size where the caller gave none: AWS's default, or what the target takes. AWS shows
 /// this default and no other (seen by the acceptance tests of Terraform's provider).
-fn with_batch_size(source_arn: &str, target_arn: &str, mut parameters: Value) -> Value {
+fn with_batch_size(source_arn: &str, most: usize, mut parameters: Value) -> Value {
     let (block, default) = match source_arn.split(':').nth(2) {
         Some("sqs") => ("SqsQueueParameters", 10),
         Some("dynamodb") => ("DynamoDBStreamParameters", 100),
@@ -164,7 +175,6 @@ fn with_batch_size(source_arn: &str, target_arn: &str, mut parameters: Value) ->
         parameters[block] = json!({});
     }
     if let Some(given) = parameters.get_mut(block).and_then(Value::as_object_mut) {
-        let most = most_events(target_arn.split(':').nth(2).unwrap_or_default());
         given.entry("BatchSize").or_insert_with(|| most.min(default).into());
     }
     parameters
@@ -194,19 +204,19 @@ mod tests {
     #[test]
     fn defaults_are_added_and_blocks_replaced() {
         let queue = "arn:aws:sqs:us-east-1:000000000000:q";
-        let mut row = with_batch_size(
-            queue,
-            queue,
-            json!({"SqsQueueParameters": {"BatchSize": 5}, "FilterCriteria": {}}),
-        );
+        let mut row =
+            with_batch_size(queue, 10, json!({"SqsQueueParameters": {"BatchSize": 5}, "FilterCriteria": {}}));
         assert_eq!(row["SqsQueueParameters"], json!({"BatchSize": 5}));
         merge(&mut row, json!({"SqsQueueParameters": {"MaximumBatchingWindowInSeconds": 3}}));
-        let row = with_batch_size(queue, queue, row);
+        let row = with_batch_size(queue, 10, row);
+        let single =
+            with_batch_size(queue, most(queue, Some("arn:aws:events:r:0:api-destination/a/b")), json!({}));
+        assert_eq!(single["SqsQueueParameters"], json!({"BatchSize": 1}));
         assert_eq!(row["SqsQueueParameters"], json!({"MaximumBatchingWindowInSeconds": 3, "BatchSize": 10}));
         assert_eq!(row["FilterCriteria"], json!({}));
         let stream = |target: &str| {
             let source = "arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/s";
-            with_batch_size(source, target, json!({"DynamoDBStreamParameters": {}}))
+            with_batch_size(source, most(target, None), json!({"DynamoDBStreamParameters": {}}))
         };
         assert_eq!(stream(queue)["DynamoDBStreamParameters"]["BatchSize"], 10);
         assert_eq!(

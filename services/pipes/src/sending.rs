@@ -12,7 +12,7 @@ use tidemill_platform::{Cx, Fault, Trace};
 use tidemill_store::{Batch, Partition, Ticket};
 
 use crate::{
-    Pipes, answers, calls, envelope, journey::Journey, log_events, plan::Plan, settings::Setting,
+    Pipes, answers, calls, envelope, http::Http, journey::Journey, log_events, plan::Plan, settings::Setting,
     target::Target,
 };
 
@@ -66,6 +66,7 @@ impl Sending<'_> {
         let are_known = events.iter().all(|one| one.origin.is_some());
         let sent = match &self.plan.target {
             Target::Function { waits: true } => return self.invoke(events).await,
+            Target::Destination(http) => return self.call(http, events).await,
             Target::Function { waits: false } => self.deliver(vec![self.batch_event(events)], false).await,
             Target::Queue { is_fifo: true, group, dedup } => {
                 self.send_in_order(events, group.as_ref(), dedup.as_ref()).await
@@ -102,6 +103,18 @@ impl Sending<'_> {
             Some(failed) if refused.len() < events.len() => Sent::Except { failed, reason },
             _ => Sent::Failed { reason },
         }
+    }
+
+    /// Events come one by one here; should an enrichment make more of them, they are sent in their order.
+    async fn call(&self, http: &Http, events: &[Outgoing]) -> (Sent, Option<String>) {
+        let (target, mut said) = (self.plan.target_arn.to_string(), None);
+        for one in events {
+            match http.call(self.cx, &target, &one.event, &self.context, &one.text).await {
+                Ok(body) => said = Some(String::from_utf8_lossy(&body).into_owned()),
+                Err(fault) => return (of_fault(&fault), said),
+            }
+        }
+        (Sent::All, said)
     }
 
     async fn invoke(&self, events: &[Outgoing]) -> (Sent, Option<String>) {

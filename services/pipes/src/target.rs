@@ -6,6 +6,7 @@ use tidemill_platform::{Arn, Fault};
 use crate::{
     api,
     api::{PipeTargetInvocationType, PipeTargetParameters},
+    http::{Http, is_destination},
     settings::Setting,
 };
 
@@ -21,6 +22,8 @@ pub enum Target {
     },
     Topic,
     Bus(Bus),
+    /// Gets one event at a time, and is waited for.
+    Destination(Http),
     LogGroup {
         group: String,
         stream: Setting,
@@ -58,7 +61,7 @@ const ELSEWHERE: &[&str] = &[
 
 impl Target {
     pub fn parse(names: &Names<'_>, arn: &Arn, given: &PipeTargetParameters) -> Result<Target, Fault> {
-        check_blocks(&arn.service, given)?;
+        check_blocks(arn, given)?;
         match arn.service.as_str() {
             "lambda" => Ok(function(given)),
             "sqs" => queue(arn, given.sqs_queue_parameters.as_ref()),
@@ -67,7 +70,7 @@ impl Target {
             }
             "sns" => Ok(Target::Topic),
             "events" if arn.resource.starts_with("api-destination/") => {
-                Err(Fault::not_implemented("pipes with an API destination as their target"))
+                http(given.http_parameters.as_ref()).map(Target::Destination)
             }
             "events" => bus(names, given.event_bridge_event_bus_parameters.as_ref()).map(Target::Bus),
             "logs" => log_group(arn, given.cloud_watch_logs_parameters.as_ref()),
@@ -77,22 +80,25 @@ impl Target {
     }
 }
 
-/// How many events a service takes at once.
-pub fn most_events(service: &str) -> usize {
-    match service {
+/// How many events a target or an enrichment takes at once. Source: "Supported batchable targets" in "Amazon EventBridge
+/// Pipes batching and concurrency".
+pub fn most_events(arn: &str) -> usize {
+    match arn.split(':').nth(2).unwrap_or_default() {
+        "events" if arn.contains(":api-destination/") => 1,
         "sqs" | "sns" | "events" => 10,
         _ => 10_000,
     }
 }
 
 /// Each block of parameters belongs to targets of one service.
-fn check_blocks(service: &str, given: &PipeTargetParameters) -> Result<(), Fault> {
+fn check_blocks(arn: &Arn, given: &PipeTargetParameters) -> Result<(), Fault> {
+    let kind = if is_destination(arn) { "api-destination" } else { arn.service.as_str() };
     for (what, is_given, of) in [
         ("LambdaFunctionParameters", given.lambda_function_parameters.is_some(), "lambda"),
         ("SqsQueueParameters", given.sqs_queue_parameters.is_some(), "sqs"),
         ("EventBridgeEventBusParameters", given.event_bridge_event_bus_parameters.is_some(), "events"),
         ("CloudWatchLogsParameters", given.cloud_watch_logs_parameters.is_some(), "logs"),
-        ("HttpParameters", given.http_parameters.is_some(), "execute-api"),
+        ("HttpParameters", given.http_parameters.is_some(), "api-destination"),
         (
             "StepFunctionStateMachineParameters",
             given.step_function_state_machine_parameters.is_some(),
@@ -105,8 +111,9 @@ fn check_blocks(service: &str, given: &PipeTargetParameters) -> Result<(), Fault
         ("SageMakerPipelineParameters", given.sage_maker_pipeline_parameters.is_some(), "sagemaker"),
         ("TimestreamParameters", given.timestream_parameters.is_some(), "timestream"),
     ] {
-        if is_given && service != of {
-            return Err(Fault::validation(format!("{what} are not supported for a target of {service}.")));
+        let is_gateway = what == "HttpParameters" && kind == "execute-api";
+        if is_given && kind != of && !is_gateway {
+            return Err(Fault::validation(format!("{what} are not supported for a target of {kind}.")));
         }
     }
     Ok(())
@@ -115,6 +122,15 @@ fn check_blocks(service: &str, given: &PipeTargetParameters) -> Result<(), Fault
 fn function(given: &PipeTargetParameters) -> Target {
     let invocation = given.lambda_function_parameters.as_ref().and_then(|one| one.invocation_type.as_ref());
     Target::Function { waits: invocation != Some(&PipeTargetInvocationType::FireAndForget) }
+}
+
+fn http(given: Option<&api::PipeTargetHttpParameters>) -> Result<Http, Fault> {
+    let given = given.cloned().unwrap_or_default();
+    Http::parse(
+        given.path_parameter_values.unwrap_or_default(),
+        given.header_parameters.unwrap_or_default(),
+        given.query_string_parameters.unwrap_or_default(),
+    )
 }
 
 fn queue(arn: &Arn, given: Option<&api::PipeTargetSqsQueueParameters>) -> Result<Target, Fault> {

@@ -52,6 +52,10 @@ impl SchemaDiscovery for Listener {
             let _ = self.events.try_send((bus_arn.into(), event.into()));
         }
     }
+
+    fn check(&self, bus: &Arn, registry: &str, event: &str) -> Result<(), String> {
+        self.schemas.check(bus, registry, event)
+    }
 }
 
 async fn learn(schemas: Weak<Schemas>, mut waiting: mpsc::Receiver<(String, String)>) {
@@ -82,13 +86,17 @@ impl Seen {
         })
     }
 
-    /// `shop@OrderPlaced`
     fn schema_name(&self) -> String {
-        let plain = |one: char| if one.is_ascii_alphanumeric() || "_.-".contains(one) { one } else { '-' };
-        let source: String = self.source.chars().map(plain).collect();
-        let name = format!("{source}@{}", openapi::pascal(&self.detail_type));
-        name.chars().take(385).collect()
+        schema_name(&self.source, &self.detail_type)
     }
+}
+
+/// `shop@OrderPlaced`
+pub fn schema_name(source: &str, detail_type: &str) -> String {
+    let plain = |one: char| if one.is_ascii_alphanumeric() || "_.-".contains(one) { one } else { '-' };
+    let source: String = source.chars().map(plain).collect();
+    let name = format!("{source}@{}", openapi::pascal(detail_type));
+    name.chars().take(385).collect()
 }
 
 impl Schemas {

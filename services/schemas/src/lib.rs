@@ -2,7 +2,7 @@
 //!
 //! `state` keeps the rows, of which only contents stay in the store. `shape` tells the structure of events and merges what it
 //! saw, `openapi` prints it as AWS does, `export` turns OpenAPI into JSON Schema: these three are pure. `discovery` takes
-//! events from the buses' door and writes a new version when their structure is new.
+//! events from the buses' door and writes a new version when their structure is new; `enforcement` holds events to them.
 //! Code bindings and the schemas of AWS's own events (`aws.events`) are not there; policies are kept and shown.
 
 pub mod api;
@@ -10,6 +10,7 @@ mod checks;
 mod content;
 mod discoverers;
 mod discovery;
+mod enforcement;
 mod export;
 mod faults;
 mod openapi;

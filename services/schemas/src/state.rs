@@ -13,6 +13,7 @@ use tidemill_platform::{Cx, Fault, Platform};
 use tidemill_store::{Batch, Damaged, Partition, Seq};
 
 use crate::{
+    enforcement::Compiled,
     faults::not_found,
     rows::{
         CONTENTS, DISCOVERERS, DiscovererRow, REGISTRIES, RegistryRow, SCHEMAS, SchemaRow, discoverer_arn,
@@ -27,6 +28,7 @@ pub struct Schemas {
     pub any_watched: AtomicBool,
     /// Bus ARN → whether events of other accounts count.
     pub watched: RwLock<HashMap<String, bool>>,
+    pub compiled: Compiled,
 }
 
 #[derive(Default)]
@@ -60,6 +62,7 @@ impl Schemas {
             kept: Mutex::default(),
             any_watched: AtomicBool::new(false),
             watched: RwLock::default(),
+            compiled: Compiled::default(),
         };
         schemas.watch(&kept);
         *schemas.kept.lock() = kept;

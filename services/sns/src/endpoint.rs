@@ -6,11 +6,12 @@ use std::{sync::Arc, time::Duration};
 use futures::future::{BoxFuture, FutureExt};
 use tidemill_delivery::{Attempt, Event, Handover, Lane, Outcome, Route};
 use tidemill_outbound::{Answer, Request};
-use tidemill_platform::{Arn, Cx, Fault, Timestamp};
+use tidemill_platform::{Cx, Fault, Timestamp};
 
 use crate::{
     Sns,
     delivery_policy::DeliveryPolicy,
+    parcels,
     state::{Standing, Subscription, SubscriptionRow, Topic},
     status::{Ended, Status},
 };
@@ -85,18 +86,7 @@ impl Route for Endpoints {
     fn exhausted(&self, cx: &Cx, handover: &Handover, reason: &str) -> Vec<Handover> {
         let Ok((_, subscription)) = self.0.subscription(&handover.target) else { return Vec::new() };
         self.log(cx, handover, Ended::Failed, reason);
-        let queue: Option<Arn> =
-            subscription.row.settings.dead_letter_arn.as_deref().and_then(|arn| arn.parse().ok());
-        let Some(queue) = queue else { return Vec::new() };
-        let event = Event {
-            id: handover.event_id.clone(),
-            source: handover.target.clone(),
-            via: "dead-letter queue".into(),
-            payload: handover.payload.clone(),
-            trace: handover.trace(),
-            ..Event::default()
-        };
-        self.0.delivery.accept(cx, &queue, event).into_iter().collect()
+        parcels::dead_letter(&self.0, cx, handover, &subscription.row).into_iter().collect()
     }
 }
 

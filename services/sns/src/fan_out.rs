@@ -4,17 +4,17 @@ use std::{cell::OnceCell, collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tidemill_delivery::{Event, Fate, Staged, Step};
+use tidemill_delivery::{Event, Fate, Handover, Staged, Step};
 use tidemill_event_pattern::attribute_fields;
-use tidemill_platform::{Arn, Cx, Fault, Trace};
+use tidemill_platform::{Arn, Cx, Fault, Timestamp, Trace};
 use tidemill_store::{Batch, Seq};
 
 use crate::{
     Sns, endpoint,
     message::{Content, Message},
     notification::Notification,
-    order,
-    state::{Subscription, Topic},
+    order, parcels,
+    state::{Subscription, SubscriptionRow, Topic, TopicRow},
     status::{Ended, Status},
 };
 
@@ -35,6 +35,7 @@ pub struct Effects {
 }
 
 /// A message with its number, accepted by a topic.
+#[derive(Clone, Copy)]
 pub struct Accepted<'a> {
     pub id: &'a str,
     pub message: &'a Message,
@@ -77,20 +78,20 @@ impl Sns {
         effects: &mut Effects,
     ) {
         let row = topic.row();
+        let protected = topic.protection.read().is_some().then(|| topic.outbound(accepted.message));
+        let accepted = &match &protected {
+            None => *accepted,
+            Some(Some(message)) => Accepted { message, ..*accepted },
+            Some(None) => {
+                let told = "no message for anybody: the data protection policy denies it".to_string();
+                effects.fates.push(Fate::happened(cx.now(), accepted.trace, accepted.id, &row.arn, told));
+                return;
+            }
+        };
         let receivers = topic.receivers(accepted.message);
         let told = self.told(topic, accepted.message, receivers.len());
         effects.fates.push(Fate::happened(cx.now(), accepted.trace, accepted.id, &row.arn, told));
-        let notification = Notification {
-            message: accepted.message,
-            id: accepted.id,
-            topic_arn: &row.arn,
-            at: cx.now(),
-            sequence: accepted.number.map(order::printed),
-            signature_version: row.settings.signature_version,
-            base_url: cx.base_url(),
-            notary: &self.notary,
-            signatures: OnceCell::new(),
-        };
+        let notification = self.notification(cx, &row, accepted);
         let mut way = Way { cx, topic, accepted, notification, document: None };
         for subscription in receivers {
             let sent = self.send(&mut way, &subscription, batch, effects);
@@ -98,6 +99,41 @@ impl Sns {
                 self.undeliverable(&mut way, &subscription, &fault, batch, effects);
             }
         }
+    }
+
+    fn notification<'a>(&'a self, cx: &Cx, row: &'a TopicRow, accepted: &Accepted<'a>) -> Notification<'a> {
+        Notification {
+            message: accepted.message,
+            id: accepted.id,
+            topic_arn: &row.arn,
+            at: cx.now(),
+            sequence: accepted.number.map(order::printed),
+            is_replayed: false,
+            signature_version: row.settings.signature_version,
+            base_url: cx.base_url(),
+            notary: &self.notary,
+            signatures: OnceCell::new(),
+        }
+    }
+
+    /// The row in which a subscription gets a message of the archive again, or its dead-letter queue does.
+    pub fn replayed(
+        &self,
+        cx: &Cx,
+        topic: &Topic,
+        subscription: &Subscription,
+        accepted: &Accepted<'_>,
+        at: Timestamp,
+    ) -> Option<Handover> {
+        let row = topic.row();
+        let notification = Notification { at, is_replayed: true, ..self.notification(cx, &row, accepted) };
+        let mut way = Way { cx, topic, accepted, notification, document: None };
+        let target = subscription.target.as_ref()?;
+        let taken = way.event(subscription).and_then(|event| self.delivery.accept(cx, target, event));
+        taken.ok().or_else(|| {
+            let queue: Arn = subscription.row.settings.dead_letter_arn.as_deref()?.parse().ok()?;
+            self.delivery.accept(cx, &queue, way.event(subscription).ok()?).ok()
+        })
     }
 
     fn told(&self, topic: &Topic, message: &Message, receivers: usize) -> String {
@@ -119,8 +155,13 @@ impl Sns {
         batch: &mut Batch,
         effects: &mut Effects,
     ) -> Result<(), Fault> {
-        let event = way.event(subscription)?;
         let row = &subscription.row;
+        if parcels::carries(&row.protocol) {
+            let handover = way.parcel(row)?;
+            effects.staged.push(self.delivery.stage(batch, handover));
+            return Ok(());
+        }
+        let event = way.event(subscription)?;
         if row.protocol.starts_with("http") {
             let policy = endpoint::policy(way.topic, subscription)?;
             let handover = endpoint::handover(way.cx, row, event, policy, "Notification");
@@ -181,6 +222,10 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
+    fn parcel(&self, row: &SubscriptionRow) -> Result<Handover, Fault> {
+        parcels::of_notification(self.cx, &self.topic.row(), &self.notification, row, self.accepted.trace)
+    }
+
     fn event(&mut self, subscription: &Subscription) -> Result<Event, Fault> {
         let row = &subscription.row;
         let mut attributes = BTreeMap::new();

@@ -4,6 +4,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tidemill_event_pattern::Attribute as Filtered;
 use tidemill_platform::Fault;
@@ -18,7 +19,7 @@ use crate::{
 pub const MOST_BYTES: usize = 262_144;
 const LONGEST_SUBJECT: usize = 100;
 
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Message {
     pub text: String,
     /// Texts by protocol, of a message of JSON structure.
@@ -29,13 +30,13 @@ pub struct Message {
     pub dedup: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attribute {
     pub data_type: String,
     pub value: Content,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Content {
     Text(String),
     Binary(Bytes),
@@ -103,6 +104,17 @@ impl Message {
     /// What endpoints of a protocol get.
     pub fn text_for(&self, protocol: &str) -> &str {
         self.texts.get(protocol).unwrap_or(&self.text)
+    }
+
+    /// The texts, all of them, to be looked at and changed.
+    pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        std::iter::once(&mut self.text).chain(self.texts.values_mut())
+    }
+
+    /// Likewise, to be looked at, the default but once.
+    pub fn all_texts(&self) -> impl Iterator<Item = &str> {
+        let others = self.texts.iter().filter(|(protocol, _)| *protocol != "default").map(|(_, text)| text);
+        std::iter::once(&self.text).chain(others).map(String::as_str)
     }
 
     /// Bytes that count.
@@ -190,24 +202,34 @@ fn attribute(name: &str, given: MessageAttributeValue) -> Result<Attribute, Faul
     Ok(Attribute { data_type: given.data_type, value })
 }
 
+/// Names that SNS itself gives a meaning to.
+const RESERVED: &[&str] = &["AWS.SNS.SMS.", "AWS.SNS.MOBILE.", "AWS.MM.SMS."];
+
 fn check_name(name: &str) -> Result<(), Fault> {
+    let wrong = |sentence: &str| Err(InvalidParameterValueException::new(sentence).into());
     let lower = name.to_ascii_lowercase();
-    let is_good = (1..=256).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
-        && !name.starts_with('.')
-        && !name.ends_with('.')
-        && !name.contains("..");
-    if !is_good {
-        return Err(InvalidParameterValueException::new(format!(
-            "Invalid non-alphanumeric character was found in the message attribute name '{name}'. Can only include alphanumeric characters, hyphens, underscores, or dots."
-        ))
-        .into());
+    let is_good = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '.');
+    if name.len() > 256 {
+        return wrong("Length of message attribute name must be less than 256 bytes.");
     }
-    if lower.starts_with("aws.") || lower.starts_with("amazon.") {
-        return Err(InvalidParameterValueException::new(
-            "Message attribute name can not start with 'AWS.' or 'Amazon.' prefix.",
-        )
-        .into());
+    if name.starts_with('.') {
+        return wrong("Invalid message attribute name starting with character '.' was found.");
+    }
+    if name.ends_with('.') {
+        return wrong("Invalid message attribute name ending with character '.' was found.");
+    }
+    if let Some(other) = name.chars().find(|character| !is_good(*character)) {
+        return wrong(&format!(
+            "Invalid non-alphanumeric character '#x{:X}' was found in the message attribute name. Can only include alphanumeric characters, hyphens, underscores, or dots.",
+            u32::from(other)
+        ));
+    }
+    if name.contains("..") {
+        return wrong("Message attribute name can not have successive '.' character.");
+    }
+    let is_reserved = lower.starts_with("aws.") || lower.starts_with("amazon.");
+    if name.is_empty() || (is_reserved && !RESERVED.iter().any(|known| name.starts_with(known))) {
+        return wrong("Message attribute name can not start with 'AWS.' or 'Amazon.' prefix.");
     }
     Ok(())
 }

@@ -18,6 +18,8 @@ pub struct Notification<'a> {
     pub at: Timestamp,
     /// Of a FIFO topic.
     pub sequence: Option<String>,
+    /// It comes from the topic's archive.
+    pub is_replayed: bool,
     pub signature_version: u8,
     /// Where links lead: `http://host:port`.
     pub base_url: String,
@@ -93,6 +95,9 @@ impl Notification<'_> {
             // Nothing in it needs escaping, and a blank in the ARN's place stays as it is.
             ("UnsubscribeURL", format!("\"{}\"", self.unsubscribe_url(subscription_arn))),
         ]);
+        if self.is_replayed {
+            members.push(("Replayed", "true".into()));
+        }
         if !self.message.attributes.is_empty() {
             members.push(("MessageAttributes", self.attributes_document()));
         }
@@ -164,7 +169,7 @@ impl Notification<'_> {
         certificate_url(&self.base_url, self.notary)
     }
 
-    fn unsubscribe_url(&self, subscription_arn: &str) -> String {
+    pub fn unsubscribe_url(&self, subscription_arn: &str) -> String {
         format!("{}/?Action=Unsubscribe&SubscriptionArn={subscription_arn}", self.base_url)
     }
 }
@@ -181,6 +186,14 @@ pub struct Asking<'a> {
 }
 
 impl Asking<'_> {
+    /// Where the answer yes leads.
+    pub fn url(&self) -> String {
+        format!(
+            "{}/?Action=ConfirmSubscription&TopicArn={}&Token={}",
+            self.base_url, self.topic_arn, self.token
+        )
+    }
+
     pub fn document(&self, subscription_arn: &str, notary: &Notary) -> Result<String, Fault> {
         let text = if self.kind == "SubscriptionConfirmation" {
             format!(
@@ -192,10 +205,7 @@ impl Asking<'_> {
                 "You have chosen to deactivate subscription {subscription_arn}.\nTo cancel this operation and restore the subscription, visit the SubscribeURL included in this message."
             )
         };
-        let url = format!(
-            "{}/?Action=ConfirmSubscription&TopicArn={}&Token={}",
-            self.base_url, self.topic_arn, self.token
-        );
+        let url = self.url();
         let at = printed(self.at);
         let signed = Signed {
             message: text.as_str().into(),

@@ -30,6 +30,8 @@ pub struct Order {
     said: HashMap<String, SaidRow>,
     /// In order of time.
     ends: VecDeque<(i64, String)>,
+    /// When the archive is next looked at for what is too old, in milliseconds since 1970.
+    pub look_at: i64,
 }
 
 impl Order {
@@ -54,7 +56,7 @@ impl Order {
 
     /// A sequence number above all before it.
     pub fn number(&mut self, now: i64) -> u64 {
-        let by_time = FIRST_NUMBER + now.unsigned_abs() * NUMBERS_A_MS;
+        let by_time = first_number(now);
         self.last = by_time.max(self.last + 1);
         self.last
     }
@@ -97,6 +99,11 @@ impl Order {
         self.said.clear();
         self.ends.clear();
     }
+}
+
+/// Messages of this moment or later have this number or a later one.
+pub fn first_number(at: i64) -> u64 {
+    FIRST_NUMBER + at.unsigned_abs() * NUMBERS_A_MS
 }
 
 /// As answers print it.

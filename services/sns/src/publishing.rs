@@ -14,9 +14,10 @@ use crate::{
         PublishBatchRequestEntry, PublishBatchResponse, PublishBatchResultEntry, PublishInput,
         PublishResponse, TooManyEntriesInBatchRequestException,
     },
+    devices,
     fan_out::{Accepted, Effects},
     message::{Given, MOST_BYTES, Message},
-    order,
+    order, phone,
     state::{Topic, TopicRow, invalid},
 };
 
@@ -29,29 +30,33 @@ pub struct Published {
 }
 
 pub async fn publish(sns: &Sns, cx: &Cx, input: PublishInput) -> Result<PublishResponse, Fault> {
-    if input.phone_number.is_some() {
-        return Err(Fault::not_implemented("Publish to a phone number"));
-    }
-    let arn = match (input.topic_arn, input.target_arn) {
-        (Some(arn), None) | (None, Some(arn)) => arn,
-        (Some(_), Some(_)) => return Err(invalid("Only one of TopicArn and TargetArn may be given")),
-        (None, None) => {
+    let arn = match (input.topic_arn, input.target_arn, &input.phone_number) {
+        (Some(arn), None, None) | (None, Some(arn), None) => arn,
+        (None, None, Some(_)) => String::new(),
+        (None, None, None) => {
             return Err(invalid("TopicArn or TargetArn Reason: no value for required parameter"));
         }
+        _ => return Err(invalid("Only one of TopicArn, TargetArn and PhoneNumber may be given")),
     };
-    if arn.contains(":endpoint/") {
-        return Err(Fault::not_implemented("Publish to an application endpoint"));
-    }
+    let is_device = arn.contains(":endpoint/");
+    let is_structured = input.message_structure.as_deref() == Some("json");
     let message = Message::read(Given {
         message: input.message,
         subject: input.subject,
-        structure: input.message_structure,
+        // What is for one device needs no default.
+        structure: input.message_structure.filter(|_| !(is_device && is_structured)),
         attributes: input.message_attributes,
         group: input.message_group_id,
         dedup: input.message_deduplication_id,
     })?;
+    if let Some(number) = input.phone_number {
+        return phone::publish(sns, cx, &number, &message).await;
+    }
+    if is_device {
+        return devices::publish(sns, cx, &arn, &message, is_structured).await;
+    }
     let topic = sns.topic(&arn)?;
-    let message = topic.row().ready(message)?;
+    let message = sns.admitted(cx, &topic, message)?;
     let (published, seq) = sns.publish(cx, &topic, &[message], cx.trace(), Batch::new(topic.partition))?;
     sns.platform.store.durable(seq).await;
     let one = published.into_iter().next();
@@ -69,7 +74,7 @@ pub async fn publish_batch(
     let (mut ids, mut messages, mut failed, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for entry in input.publish_batch_request_entries {
         let id = entry.id.clone();
-        match read(entry).and_then(|message| topic.row().ready(message)) {
+        match read(entry).and_then(|message| sns.admitted(cx, &topic, message)) {
             Ok(message) => {
                 bytes += message.size();
                 ids.push(id);
@@ -80,7 +85,7 @@ pub async fn publish_batch(
     }
     if bytes > MOST_BYTES {
         return Err(BatchRequestTooLongException::new(
-            "The length of all the batch messages put together is more than the limit.",
+            "The length of all the messages put together is more than the limit.",
         )
         .into());
     }
@@ -183,6 +188,16 @@ fn checked_ids(message: Message) -> Result<Message, Fault> {
 }
 
 impl Sns {
+    /// A message as the topic takes it: fit for its kind, and let through by its data protection policy.
+    pub fn admitted(&self, cx: &Cx, topic: &Topic, message: Message) -> Result<Message, Fault> {
+        let message = topic.row().ready(message)?;
+        let protection = topic.protection.read().clone();
+        match protection {
+            Some(protection) => protection.inbound(cx, &topic.row(), message),
+            None => Ok(message),
+        }
+    }
+
     /// Publishes messages that were checked against the topic, in rows added to `batch`. They are acknowledged when the
     /// sequence is durable; it is zero when all were published before and the batch was not submitted.
     pub fn publish(
@@ -222,6 +237,10 @@ impl Sns {
         let by_group = row.settings.throughput_scope.as_deref() == Some("MessageGroup");
         let (now, mut published, mut fresh) = (cx.now().millis(), Vec::new(), Vec::new());
         let mut order = topic.order.lock();
+        let archive_begins = row.archive_begins(now);
+        if let Some(begins) = archive_begins {
+            topic.forget_archived(&self.platform.store, &mut order.look_at, begins, now, &mut batch);
+        }
         for message in messages {
             let (group, dedup) =
                 (message.group.as_deref().unwrap_or_default(), message.dedup.as_deref().unwrap_or_default());
@@ -234,6 +253,9 @@ impl Sns {
             let (id, number) = (cx.random().uuid(), order.number(now));
             order.say(&row.arn, said.clone(), &id, number, now, &mut batch);
             fresh.push(said);
+            if archive_begins.is_some() {
+                topic.archive(number, &id, message, now, &mut batch);
+            }
             let accepted = Accepted { id: &id, message, number: Some(number), trace };
             self.fan_out(cx, topic, &accepted, &mut batch, &mut effects);
             published.push(Published { id, sequence: Some(order::printed(number)) });

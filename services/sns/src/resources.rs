@@ -74,7 +74,7 @@ impl ResourceProvider for Resources {
                     Ok(Updated::Replace)
                 }
                 SUBSCRIPTION => {
-                    self.update_subscription(physical_id, wanted.properties).await.map(Updated::InPlace)
+                    self.update_subscription(cx, physical_id, wanted.properties).await.map(Updated::InPlace)
                 }
                 _ => {
                     self.set_policy(wanted.properties, true).await?;
@@ -148,6 +148,7 @@ impl Resources {
                 for (name, value) in &attributes {
                     row.settings.set(row.is_fifo, name, value)?;
                 }
+                row.begin_archive(before.archive_policy.is_some(), cx.now().millis());
                 row.tags = tags;
                 Ok(())
             })
@@ -181,7 +182,7 @@ impl Resources {
         Ok(subscribed(row.arn))
     }
 
-    async fn update_subscription(&self, arn: &str, properties: &Value) -> Result<Provided, Fault> {
+    async fn update_subscription(&self, cx: &Cx, arn: &str, properties: &Value) -> Result<Provided, Fault> {
         let (topic, one) = self.0.subscription(arn)?;
         let mut wanted = attributes(properties, SUBSCRIPTION_ATTRIBUTES);
         for (name, default) in [
@@ -192,7 +193,11 @@ impl Resources {
         ] {
             wanted.entry(name.into()).or_insert_with(|| default.into());
         }
-        self.0.set_attributes(&topic, &one.row.id, &wanted).await?;
+        // The same replay is not begun again.
+        if one.row.replay.as_ref().map(|replay| &replay.policy) == wanted.get("ReplayPolicy") {
+            wanted.remove("ReplayPolicy");
+        }
+        self.0.set_attributes(cx, &topic, &one.row.id, &wanted).await?;
         Ok(subscribed(arn.into()))
     }
 

@@ -7,17 +7,22 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
-use tidemill_delivery::{Delivery, Staged};
+use tidemill_delivery::{Delivery, Removal, Staged};
 use tidemill_event_pattern::{FilterPolicy, Matcher, Scope};
 use tidemill_outbound::Outbound;
 use tidemill_platform::{Arn, Cx, Fault, Platform};
-use tidemill_store::{Batch, Damaged, Partition, Table};
+use tidemill_store::{Batch, Damaged, Partition, Seq, Table};
 
 use crate::{
     api::{InvalidParameterException, NotFoundException},
+    message::Message,
     notary::Notary,
     order::Order,
+    outbox::Outbox,
     pace::Pace,
+    protection::Protection,
+    provider::Provider,
+    replay::Replay,
     subscription_settings::SubscriptionSettings,
     topic_settings::TopicSettings,
 };
@@ -40,6 +45,9 @@ pub struct TopicRow {
     pub settings: TopicSettings,
     pub tags: BTreeMap<String, String>,
     pub created_at: i64,
+    /// Since when a FIFO topic has its archive, in milliseconds since 1970.
+    #[serde(default)]
+    pub archive_since: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,6 +71,8 @@ pub struct SubscriptionRow {
     /// Only the owner may unsubscribe.
     pub authenticate_on_unsubscribe: bool,
     pub settings: SubscriptionSettings,
+    #[serde(default)]
+    pub replay: Option<Replay>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +104,8 @@ pub struct Topic {
     pub by_body: Matcher<Arc<str>>,
     /// What a FIFO topic remembers; held while a message is decided on.
     pub order: Mutex<Order>,
+    /// What its data protection policy asks for.
+    pub protection: RwLock<Option<Arc<Protection>>>,
 }
 
 pub struct Sns {
@@ -103,6 +115,11 @@ pub struct Sns {
     pub notary: Arc<Notary>,
     pub outbound: Outbound,
     pub pace: Pace,
+    pub outbox: Arc<Outbox>,
+    /// Where parcels go.
+    pub provider: Arc<dyn Provider>,
+    /// Held while applications, devices and phone numbers are decided on.
+    pub registry: Mutex<()>,
     topics: RwLock<BTreeMap<String, Arc<Topic>>>,
 }
 
@@ -122,6 +139,7 @@ impl Sns {
             }
         }
         let notary = Arc::new(Notary::open(&platform)?);
+        let outbox = Arc::new(Outbox::open(&platform)?);
         Ok(Arc::new_cyclic(|me| Sns {
             platform,
             delivery,
@@ -129,6 +147,9 @@ impl Sns {
             notary,
             outbound: Outbound::new(),
             pace: Pace::default(),
+            provider: outbox.clone(),
+            outbox,
+            registry: Mutex::new(()),
             topics: RwLock::new(topics),
         }))
     }
@@ -218,6 +239,7 @@ impl Sns {
             let mut next = TopicRow::clone(&row);
             decide(&mut next)?;
             let ticket = self.platform.submit(written(&next))?;
+            *topic.protection.write() = Protection::of(&next);
             *row = Arc::new(next);
             ticket
         };
@@ -256,6 +278,30 @@ impl Sns {
     }
 }
 
+impl Sns {
+    /// Changes a subscription that there is, without waiting until that is durable.
+    pub fn change_now(
+        &self,
+        topic: &Topic,
+        id: &str,
+        removal: Option<&Removal>,
+        change: impl FnOnce(&mut SubscriptionRow),
+    ) -> Result<Seq, Fault> {
+        let mut subscriptions = topic.subscriptions.write();
+        let mut batch = Batch::new(topic.partition);
+        removal.into_iter().for_each(|removal| removal.add_to(&mut batch));
+        let row = subscriptions.get(id).map(|one| {
+            let mut row = one.row.clone();
+            change(&mut row);
+            batch.put(&SUBSCRIPTIONS, &(row.topic_arn.clone(), row.id.clone()), &row);
+            row
+        });
+        let seq = self.platform.submit(batch)?.seq();
+        row.into_iter().for_each(|row| topic.hold_in(&mut subscriptions, row));
+        Ok(seq)
+    }
+}
+
 /// Those nobody confirmed in time, and those deleted long ago.
 fn expired(subscriptions: &BTreeMap<String, Arc<Subscription>>, now: i64) -> Vec<String> {
     let is_over = |one: &Subscription| one.row.is_over(now);
@@ -286,6 +332,7 @@ impl SubscriptionRow {
 
 impl Topic {
     fn of(row: TopicRow) -> Option<Arc<Topic>> {
+        let protection = Protection::of(&row);
         Some(Arc::new(Topic {
             arn: row.arn.parse().ok()?,
             partition: Partition::of(&row.arn),
@@ -295,6 +342,7 @@ impl Topic {
             by_attributes: Matcher::new(),
             by_body: Matcher::new(),
             order: Mutex::default(),
+            protection: RwLock::new(protection),
         }))
     }
 
@@ -312,7 +360,8 @@ impl Topic {
         self.by_attributes.remove(&id);
         self.by_body.remove(&id);
         self.open.write().remove(&*id);
-        if one.row.standing == Standing::Confirmed {
+        let waits = one.row.replay.as_ref().is_some_and(Replay::holds_new);
+        if one.row.standing == Standing::Confirmed && !waits {
             let pattern = one.policy.as_ref().and_then(|policy| Some((policy.scope(), policy.pattern()?)));
             match pattern {
                 Some((Scope::MessageAttributes, pattern)) => self.by_attributes.add(id.clone(), pattern),
@@ -334,6 +383,14 @@ impl Subscription {
     fn of(row: SubscriptionRow) -> Subscription {
         let policy = row.settings.policy();
         Subscription { target: row.endpoint.parse().ok(), policy, row }
+    }
+
+    /// Whether the filter policy lets a message through, for one that is sent to this subscription alone.
+    pub fn lets_through(&self, message: &Message) -> bool {
+        self.policy.as_ref().is_none_or(|policy| match policy.scope() {
+            Scope::MessageAttributes => policy.matches_attributes(message.filtered()),
+            Scope::MessageBody => policy.matches_body(&message.text),
+        })
     }
 }
 

@@ -48,13 +48,12 @@ impl Status {
             Ended::Delivered => ("SUCCESS", 200, ""),
             Ended::Failed => ("FAILURE", 400, "/Failure"),
         };
-        let at = jiff::Timestamp::from_millisecond(cx.now().millis()).unwrap_or_default();
         let message = json!({
             "notification": {
                 "messageMD5Sum": hex::encode(Md5::digest(text.as_bytes())),
                 "messageId": message_id,
                 "topicArn": topic.arn,
-                "timestamp": at.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string(),
+                "timestamp": printed(cx.now().millis()),
             },
             "delivery": {
                 "deliveryId": cx.random().uuid(),
@@ -80,4 +79,10 @@ impl Status {
             logs.write(&self.account, &self.region, &self.group, &stream, vec![self.line.clone()]);
         }
     }
+}
+
+/// A moment as these lines print it.
+pub fn printed(millis: i64) -> String {
+    let at = jiff::Timestamp::from_millisecond(millis).unwrap_or_default();
+    at.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
 }

@@ -8,9 +8,10 @@ use tidemill_event_pattern::{FilterPolicy, Scope};
 use tidemill_platform::Fault;
 
 use crate::{
+    api::InvalidParameterException,
     delivery_policy::DeliveryPolicy,
-    state::invalid,
-    topic_settings::{boolean, document},
+    state::{TopicRow, invalid},
+    topic_settings::document,
 };
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -30,8 +31,9 @@ impl SubscriptionSettings {
     /// The settings that a request's attributes make. A policy is checked under the scope that comes with it.
     pub fn with(
         &self,
+        topic: &TopicRow,
         protocol: &str,
-        is_subscribing: bool,
+        endpoint: &str,
         attributes: &BTreeMap<String, String>,
     ) -> Result<SubscriptionSettings, Fault> {
         let mut next = self.clone();
@@ -39,10 +41,14 @@ impl SubscriptionSettings {
             next.set(protocol, name, value)?;
         }
         if let Some(policy) = &next.filter_policy {
-            FilterPolicy::parse(policy, next.scope()).map_err(|error| {
-                let sentence = if is_subscribing { error.in_subscribe() } else { error.to_string() };
-                Fault::from(crate::api::InvalidParameterException::new(sentence))
-            })?;
+            FilterPolicy::parse(policy, next.scope())
+                .map_err(|error| Fault::from(InvalidParameterException::new(error.to_string())))?;
+        }
+        let takes_plain_letters = next.dead_letter_arn.as_ref().is_none_or(|arn| arn.ends_with(".fifo"));
+        if topic.is_fifo && endpoint.ends_with(".fifo") && !takes_plain_letters {
+            return Err(invalid(
+                "RedrivePolicy: must use a FIFO queue as DLQ for a FIFO Subscription to a FIFO Topic.",
+            ));
         }
         Ok(next)
     }
@@ -50,7 +56,13 @@ impl SubscriptionSettings {
     fn set(&mut self, protocol: &str, name: &str, value: &str) -> Result<(), Fault> {
         match name {
             "RawMessageDelivery" => {
-                self.raw = boolean(name, value)?;
+                let is_true = value.eq_ignore_ascii_case("true");
+                if !is_true && !value.eq_ignore_ascii_case("false") {
+                    return Err(invalid(format!(
+                        "RawMessageDelivery: Invalid value [{value}]. Must be true or false."
+                    )));
+                }
+                self.raw = is_true;
                 if self.raw && !matches!(protocol, "sqs" | "http" | "https" | "firehose") {
                     return Err(invalid(format!(
                         "Attributes Reason: Delivery protocol [{protocol}] does not support raw message delivery."
@@ -82,8 +94,8 @@ impl SubscriptionSettings {
                 self.delivery_policy = document(name, value)?;
                 DeliveryPolicy::default().of_subscription(self.delivery_policy.as_deref())?;
             }
-            "SubscriptionRoleArn" | "ReplayPolicy" => {
-                return Err(Fault::not_implemented(format!("{name} of a subscription")));
+            "SubscriptionRoleArn" => {
+                return Err(Fault::not_implemented("SubscriptionRoleArn of a subscription"));
             }
             _ => return Err(invalid("AttributeName")),
         }
@@ -106,6 +118,10 @@ fn dead_letter_arn(value: &str) -> Result<Option<String>, Fault> {
     }
     let given: Value =
         serde_json::from_str(value).map_err(|_| invalid("RedrivePolicy: failed to parse JSON."))?;
+    let other = given.as_object().and_then(|given| given.keys().find(|name| *name != "deadLetterTargetArn"));
+    if let Some(other) = other {
+        return Err(invalid(format!("RedrivePolicy: invalid JSON. Attribute {other} is unknown.")));
+    }
     let arn = match given.get("deadLetterTargetArn") {
         None | Some(Value::Null) => return Ok(None),
         Some(arn) => arn.as_str().unwrap_or_default(),

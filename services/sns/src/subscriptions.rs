@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tidemill_api::Unit;
-use tidemill_delivery::Event;
+use tidemill_delivery::{Event, Handover};
 use tidemill_platform::{Cx, Fault, page::page};
 use tidemill_store::Batch;
 
@@ -11,13 +11,15 @@ use crate::{
     Sns,
     api::{
         ConfirmSubscriptionInput, ConfirmSubscriptionResponse, GetSubscriptionAttributesInput,
-        GetSubscriptionAttributesResponse, ListSubscriptionsByTopicInput, ListSubscriptionsByTopicResponse,
-        ListSubscriptionsInput, ListSubscriptionsResponse, SetSubscriptionAttributesInput, SubscribeInput,
-        SubscribeResponse, Subscription as Listed, UnsubscribeInput,
+        GetSubscriptionAttributesResponse, InvalidParameterException, ListSubscriptionsByTopicInput,
+        ListSubscriptionsByTopicResponse, ListSubscriptionsInput, ListSubscriptionsResponse,
+        SetSubscriptionAttributesInput, SubscribeInput, SubscribeResponse, Subscription as Listed,
+        UnsubscribeInput,
     },
-    endpoint,
+    endpoint, mail,
     notification::Asking,
-    protocols,
+    parcels, protocols,
+    replay::Replay,
     state::{Standing, Subscription, SubscriptionRow, Topic, invalid},
     subscription_settings::SubscriptionSettings,
 };
@@ -45,8 +47,13 @@ impl Sns {
         attributes: &BTreeMap<String, String>,
     ) -> Result<SubscriptionRow, Fault> {
         protocols::check(self, cx, &topic.row(), protocol, endpoint)?;
-        let settings = SubscriptionSettings::default().with(protocol, true, attributes)?;
-        let fresh = self.fresh(cx, topic, protocol, endpoint, settings);
+        let (attributes, replay) = split(attributes);
+        let settings = SubscriptionSettings::default().with(&topic.row(), protocol, endpoint, &attributes);
+        let settings = settings.map_err(in_subscribe)?;
+        let replay =
+            replay.map(|policy| Replay::read(cx, topic, &policy)).transpose().map_err(in_subscribe)?;
+        let mut fresh = self.fresh(cx, topic, protocol, endpoint, settings);
+        fresh.replay = replay.flatten();
         self.change_subscription(topic, |subscriptions, batch| {
             let there = subscriptions.values().find(|one| {
                 one.row.protocol == protocol
@@ -55,8 +62,11 @@ impl Sns {
                     && !one.row.is_over(fresh.since)
             });
             let Some(there) = there else {
-                let asking = self.ask(cx, topic, &fresh, "SubscriptionConfirmation", batch)?;
-                return Ok((Some(fresh.clone()), asking, fresh));
+                let staged = match &fresh.replay {
+                    Some(replay) => Some(self.delivery.stage(batch, replay.begin(cx, &fresh))),
+                    None => self.ask(cx, topic, &fresh, "SubscriptionConfirmation", batch)?,
+                };
+                return Ok((Some(fresh.clone()), staged, fresh));
             };
             if !attributes.is_empty() && there.row.settings != fresh.settings {
                 return Err(invalid(
@@ -82,7 +92,7 @@ impl Sns {
         settings: SubscriptionSettings,
     ) -> SubscriptionRow {
         let id = cx.random().uuid();
-        let is_asked = protocol.starts_with("http");
+        let is_asked = protocol.starts_with("http") || protocol.starts_with("email");
         SubscriptionRow {
             arn: format!("{}:{id}", topic.arn),
             id,
@@ -97,6 +107,7 @@ impl Sns {
             authenticated: !is_asked,
             authenticate_on_unsubscribe: false,
             settings,
+            replay: None,
         }
     }
 
@@ -122,6 +133,10 @@ impl Sns {
             signature_version: topic.row().settings.signature_version,
             base_url: &cx.base_url(),
         };
+        if row.protocol.starts_with("email") {
+            let handover = self.letter(cx, topic, row, &asking)?;
+            return Ok(Some(self.delivery.stage(batch, handover)));
+        }
         let event = Event {
             id: id.clone(),
             source: row.topic_arn.clone(),
@@ -135,6 +150,32 @@ impl Sns {
     }
 }
 
+impl Sns {
+    /// The same question as an e-mail.
+    fn letter(
+        &self,
+        cx: &Cx,
+        topic: &Topic,
+        row: &SubscriptionRow,
+        asking: &Asking<'_>,
+    ) -> Result<Handover, Fault> {
+        let (subject, plain) = mail::asking(asking.kind, &row.topic_arn, &asking.url());
+        let mut parcel = mail::to(&topic.row(), row, subject);
+        parcel.text = match row.protocol.as_str() {
+            "email" => plain,
+            _ => asking.document(&row.arn, &self.notary)?,
+        };
+        let event = Event {
+            id: asking.id.into(),
+            source: row.topic_arn.clone(),
+            via: row.arn.clone(),
+            trace: cx.trace().clone(),
+            ..Event::default()
+        };
+        Ok(parcels::handover(cx, row.arn.clone(), asking.kind, event, parcel))
+    }
+}
+
 /// 256 hex digits, as SNS's tokens have.
 fn token(cx: &Cx) -> String {
     (0..16).map(|_| format!("{:016x}", cx.random().u64())).collect()
@@ -145,7 +186,12 @@ pub async fn confirm_subscription(
     cx: &Cx,
     input: ConfirmSubscriptionInput,
 ) -> Result<ConfirmSubscriptionResponse, Fault> {
-    let topic = sns.topic(&input.topic_arn)?;
+    let unknown = || invalid("Token");
+    let wrong = || Fault::from(InvalidParameterException::new("Invalid token"));
+    if input.token.is_empty() || !input.token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(wrong());
+    }
+    let topic = sns.by_arn(&input.topic_arn).ok_or_else(unknown)?;
     let now = cx.now().millis();
     let is_signed = !cx.request().principal.access_key.is_empty();
     let only_owner =
@@ -154,7 +200,7 @@ pub async fn confirm_subscription(
         .change_subscription(&topic, |subscriptions, _| {
             let found =
                 subscriptions.values().find(|one| !one.row.token.is_empty() && one.row.token == input.token);
-            let found = found.filter(|one| !one.row.is_over(now)).ok_or_else(|| invalid("Invalid token"))?;
+            let found = found.filter(|one| !one.row.is_over(now)).ok_or_else(unknown)?;
             if found.row.standing == Standing::Confirmed {
                 return Ok((None, None, found.row.arn.clone()));
             }
@@ -236,6 +282,10 @@ fn shown(topic: &Topic, one: &Subscription) -> BTreeMap<String, String> {
         let scope = if settings.filters_body { "MessageBody" } else { "MessageAttributes" };
         all.insert("FilterPolicyScope".into(), text(scope));
     }
+    if let Some(replay) = &row.replay {
+        all.insert("ReplayPolicy".into(), replay.policy.clone());
+        all.insert("ReplayStatus".into(), replay.status.name().into());
+    }
     all.extend(settings.redrive_policy.clone().map(|policy| ("RedrivePolicy".into(), policy)));
     all.extend(settings.delivery_policy.clone().map(|policy| ("DeliveryPolicy".into(), policy)));
     if row.protocol.starts_with("http")
@@ -248,30 +298,52 @@ fn shown(topic: &Topic, one: &Subscription) -> BTreeMap<String, String> {
 
 pub async fn set_subscription_attributes(
     sns: &Sns,
-    _: &Cx,
+    cx: &Cx,
     input: SetSubscriptionAttributesInput,
 ) -> Result<Unit, Fault> {
     let (topic, one) = sns.subscription(&input.subscription_arn)?;
     let value = input.attribute_value.unwrap_or_default();
-    sns.set_attributes(&topic, &one.row.id, &BTreeMap::from([(input.attribute_name, value)])).await?;
+    sns.set_attributes(cx, &topic, &one.row.id, &BTreeMap::from([(input.attribute_name, value)])).await?;
     Ok(Unit)
 }
 
 impl Sns {
     pub async fn set_attributes(
         &self,
+        cx: &Cx,
         topic: &Topic,
         id: &str,
         attributes: &BTreeMap<String, String>,
     ) -> Result<(), Fault> {
-        self.change_subscription(topic, |subscriptions, _| {
+        let (attributes, replay) = split(attributes);
+        let replay = replay.map(|policy| Replay::read(cx, topic, &policy)).transpose()?;
+        self.change_subscription(topic, |subscriptions, batch| {
             let one = subscriptions.get(id);
             let one = one.ok_or_else(|| crate::api::NotFoundException::new("Subscription does not exist"))?;
-            let settings = one.row.settings.with(&one.row.protocol, false, attributes)?;
-            Ok((Some(SubscriptionRow { settings, ..one.row.clone() }), None, ()))
+            let (protocol, endpoint) = (&one.row.protocol, &one.row.endpoint);
+            let settings = one.row.settings.with(&topic.row(), protocol, endpoint, &attributes)?;
+            let mut row = SubscriptionRow { settings, ..one.row.clone() };
+            let Some(replay) = replay else { return Ok((Some(row), None, ())) };
+            row.replay = replay;
+            let begun = row.replay.as_ref().map(|replay| replay.begin(cx, &row));
+            Ok((Some(row), begun.map(|begun| self.delivery.stage(batch, begun)), ()))
         })
         .await
     }
+}
+
+/// The attributes, and the replay among them, which is more than a setting.
+fn split(attributes: &BTreeMap<String, String>) -> (BTreeMap<String, String>, Option<String>) {
+    let mut attributes = attributes.clone();
+    let replay = attributes.remove("ReplayPolicy");
+    (attributes, replay)
+}
+
+/// The sentences of `Subscribe` say that it is its attributes that are wrong.
+fn in_subscribe(fault: Fault) -> Fault {
+    let reason = fault.message().strip_prefix("Invalid parameter: ").unwrap_or_default();
+    let is_said = reason.is_empty() || reason == "AttributeName" || reason.starts_with("Attributes Reason: ");
+    if is_said { fault } else { invalid(format!("Attributes Reason: {reason}")) }
 }
 
 pub async fn list_subscriptions(

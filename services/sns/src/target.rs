@@ -46,7 +46,7 @@ impl Target for Topics {
         if topic.row().is_fifo {
             return Ok(None);
         }
-        let message = topic.row().ready(message(event, false)?)?;
+        let message = self.0.admitted(cx, &topic, message(event, false)?)?;
         let (id, mut effects) = (cx.random().uuid(), Effects::default());
         let accepted = Accepted { id: &id, message: &message, number: None, trace: &event.trace };
         self.0.fan_out(cx, &topic, &accepted, batch, &mut effects);
@@ -95,7 +95,7 @@ impl Route for Topics {
             let publish = || -> Result<Seq, Fault> {
                 let arn: Arn = handover.target.parse().map_err(|_| no_topic())?;
                 let topic = self.find(&arn)?;
-                let message = topic.row().ready(message(&event, topic.row().is_fifo)?)?;
+                let message = self.0.admitted(cx, &topic, message(&event, topic.row().is_fifo)?)?;
                 let mut batch = Batch::new(topic.partition);
                 attempt.removal.add_to(&mut batch);
                 Ok(self.0.publish(cx, &topic, &[message], &handover.trace(), batch)?.1)

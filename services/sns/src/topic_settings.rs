@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tidemill_platform::Fault;
 
-use crate::{delivery_policy::DeliveryPolicy, state::invalid};
+use crate::{archive, delivery_policy::DeliveryPolicy, protection, state::invalid};
 
 /// Settings with AWS's defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,12 @@ pub struct TopicSettings {
     pub throughput_scope: Option<String>,
     /// Delivery status logging, by attribute name.
     pub feedback: BTreeMap<String, String>,
+    /// As it was given; `None` without an archive.
+    #[serde(default)]
+    pub archive_policy: Option<String>,
+    /// As it was given.
+    #[serde(default)]
+    pub data_protection: Option<String>,
 }
 
 impl Default for TopicSettings {
@@ -37,14 +43,16 @@ impl Default for TopicSettings {
             content_dedup: false,
             throughput_scope: None,
             feedback: BTreeMap::new(),
+            archive_policy: None,
+            data_protection: None,
         }
     }
 }
 
 /// Protocols whose deliveries can be logged.
-const LOGGED: &[&str] = &["HTTP", "Lambda", "SQS"];
+const LOGGED: &[&str] = &["Application", "HTTP", "Lambda", "SQS"];
 /// Protocols that are not there, whose logging would be for nothing.
-const UNLOGGED: &[&str] = &["Application", "Firehose"];
+const UNLOGGED: &[&str] = &["Firehose"];
 
 impl TopicSettings {
     /// Sets one attribute. `FifoTopic` is settled when the topic is made and not known here.
@@ -63,7 +71,11 @@ impl TopicSettings {
                 self.throughput_scope = Some(one_of(name, value, &["Topic", "MessageGroup"])?);
             }
             "KmsMasterKeyId" if value.is_empty() => {}
-            "KmsMasterKeyId" | "ArchivePolicy" | "DataProtectionPolicy" => {
+            "ArchivePolicy" if is_fifo => {
+                self.archive_policy = archive::retention_days(value)?.map(|_| value.to_string());
+            }
+            "DataProtectionPolicy" => self.data_protection = protection::checked(value)?,
+            "KmsMasterKeyId" => {
                 return Err(Fault::not_implemented(format!("{name} of a topic")));
             }
             _ => self.set_feedback(name, value)?,
@@ -103,7 +115,9 @@ impl TopicSettings {
         let prefix = match protocol {
             "sqs" => "SQS",
             "lambda" => "Lambda",
-            _ => "HTTP",
+            "application" => "Application",
+            "http" | "https" => "HTTP",
+            _ => return (false, 0),
         };
         let known = |suffix: &str| self.feedback.get(&format!("{prefix}{suffix}"));
         let rate = known("SuccessFeedbackSampleRate").and_then(|rate| rate.parse().ok()).unwrap_or(0);
@@ -126,14 +140,18 @@ impl TopicSettings {
                 "FifoThroughputScope".into(),
                 self.throughput_scope.clone().unwrap_or_else(|| "Topic".into()),
             );
-        } else if let Ok(policy) = DeliveryPolicy::of_topic(self.delivery_policy.as_deref()) {
+        }
+        if let Ok(policy) = DeliveryPolicy::of_topic(self.delivery_policy.as_deref()) {
             all.insert("EffectiveDeliveryPolicy".into(), policy.effective_of_topic().to_string());
         }
         if self.signature_version != 1 {
             all.insert("SignatureVersion".into(), self.signature_version.to_string());
         }
-        let given =
-            [("DeliveryPolicy", self.delivery_policy.clone()), ("TracingConfig", self.tracing.clone())];
+        let given = [
+            ("ArchivePolicy", self.archive_policy.clone()),
+            ("DeliveryPolicy", self.delivery_policy.clone()),
+            ("TracingConfig", self.tracing.clone()),
+        ];
         all.extend(given.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))));
         all.extend(self.feedback.clone());
         all

@@ -3,15 +3,16 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use tidemill_api::Unit;
-use tidemill_platform::{Cx, Fault, page::page};
+use tidemill_platform::{Cx, Fault, Timestamp, page::page};
 
 use crate::{
     Sns,
     api::{
         CreateTopicInput, CreateTopicResponse, DeleteTopicInput, GetTopicAttributesInput,
-        GetTopicAttributesResponse, ListTopicsInput, ListTopicsResponse, SetTopicAttributesInput,
-        Topic as Listed,
+        GetTopicAttributesResponse, InvalidStateException, ListTopicsInput, ListTopicsResponse,
+        SetTopicAttributesInput, Topic as Listed,
     },
+    notification,
     state::{Standing, Topic, TopicRow, invalid},
     topic_settings::{TopicSettings, boolean},
 };
@@ -19,11 +20,11 @@ use crate::{
 const LISTED: usize = 100;
 
 pub async fn create_topic(sns: &Sns, cx: &Cx, input: CreateTopicInput) -> Result<CreateTopicResponse, Fault> {
-    if input.data_protection_policy.is_some() {
-        return Err(Fault::not_implemented("DataProtectionPolicy of a topic"));
-    }
+    let mut attributes = input.attributes.unwrap_or_default();
+    attributes
+        .extend(input.data_protection_policy.map(|policy| ("DataProtectionPolicy".to_string(), policy)));
     let tags = crate::tags::checked(input.tags.unwrap_or_default())?;
-    let topic = sns.create(cx, &input.name, &input.attributes.unwrap_or_default(), tags).await?;
+    let topic = sns.create(cx, &input.name, &attributes, tags).await?;
     Ok(CreateTopicResponse { topic_arn: Some(topic.arn.to_string()) })
 }
 
@@ -42,7 +43,7 @@ impl Sns {
         for (name, value) in attributes.iter().filter(|(name, _)| *name != "FifoTopic") {
             settings.set(is_fifo, name, value)?;
         }
-        let row = TopicRow {
+        let mut row = TopicRow {
             name: name.into(),
             arn: cx.arn("sns", name).to_string(),
             account: cx.account().into(),
@@ -51,7 +52,9 @@ impl Sns {
             settings,
             tags: tags.clone(),
             created_at: cx.now().millis(),
+            archive_since: 0,
         };
+        row.begin_archive(false, row.created_at);
         self.notary.prepare();
         match self.insert(row).await? {
             Ok(made) => Ok(made),
@@ -108,6 +111,12 @@ pub async fn delete_topic(sns: &Sns, _: &Cx, input: DeleteTopicInput) -> Result<
     }
     // Deleting what is not there succeeds.
     if let Some(topic) = sns.by_arn(&input.topic_arn) {
+        if topic.row().settings.archive_policy.is_some() {
+            return Err(
+                InvalidStateException::new("Topic cannot be deleted while it has an ArchivePolicy").into()
+            );
+        }
+        sns.empty_archive(&topic).await?;
         sns.remove(&topic).await?;
     }
     Ok(Unit)
@@ -135,6 +144,10 @@ pub fn attributes(cx: &Cx, topic: &Topic) -> BTreeMap<String, String> {
     let row = topic.row();
     let now = cx.now().millis();
     let mut all = row.settings.shown(&row.arn, &row.account, row.is_fifo);
+    if let Some(begins) = row.archive_begins(now) {
+        let begins = notification::printed(Timestamp::from_millis(begins));
+        all.insert("BeginningArchiveTime".into(), begins);
+    }
     for (name, standing) in [
         ("SubscriptionsPending", Standing::Pending),
         ("SubscriptionsConfirmed", Standing::Confirmed),
@@ -145,15 +158,21 @@ pub fn attributes(cx: &Cx, topic: &Topic) -> BTreeMap<String, String> {
     all
 }
 
-pub async fn set_topic_attributes(sns: &Sns, _: &Cx, input: SetTopicAttributesInput) -> Result<Unit, Fault> {
+pub async fn set_topic_attributes(sns: &Sns, cx: &Cx, input: SetTopicAttributesInput) -> Result<Unit, Fault> {
     let topic = sns.topic(&input.topic_arn)?;
     let value = input.attribute_value.unwrap_or_default();
     sns.change(&topic, |row| {
-        if input.attribute_name == "FifoTopic" {
+        if matches!(input.attribute_name.as_str(), "FifoTopic" | "DataProtectionPolicy") {
             return Err(invalid("AttributeName"));
         }
-        row.settings.set(row.is_fifo, &input.attribute_name, &value)
+        let had_archive = row.settings.archive_policy.is_some();
+        row.settings.set(row.is_fifo, &input.attribute_name, &value)?;
+        row.begin_archive(had_archive, cx.now().millis());
+        Ok(())
     })
     .await?;
+    if topic.row().is_fifo && topic.row().settings.archive_policy.is_none() {
+        sns.empty_archive(&topic).await?;
+    }
     Ok(Unit)
 }

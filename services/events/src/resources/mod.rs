@@ -16,7 +16,7 @@ use self::{
     archives::{ARCHIVE, pattern},
     connections::{CONNECTION, DESTINATION},
 };
-use crate::{EventBridge, api, api::PutRuleRequest};
+use crate::{EventBridge, api, api::PutRuleRequest, buses::Settings};
 
 const BUS: &str = "AWS::Events::EventBus";
 const RULE: &str = "AWS::Events::Rule";
@@ -80,14 +80,11 @@ impl ResourceProvider for Resources {
     ) -> BoxFuture<'a, Result<Updated, Fault>> {
         async move {
             let same = |name: &str| old.get(name) == wanted.properties.get(name);
-            if wanted.resource_type == BUS
-                || !same(name_of(wanted.resource_type))
-                || !same("EventBusName")
-                || !same("SourceArn")
-            {
+            if !same(name_of(wanted.resource_type)) || !same("EventBusName") || !same("SourceArn") {
                 return Ok(Updated::Replace);
             }
             let made = match wanted.resource_type {
+                BUS => Some(self.update_bus(cx, physical_id, wanted.properties).await?),
                 CONNECTION => Some(self.update_connection(cx, physical_id, wanted.properties).await?),
                 DESTINATION => Some(self.update_destination(cx, physical_id, wanted.properties).await?),
                 ARCHIVE => Some(self.update_archive(cx, physical_id, wanted.properties).await?),
@@ -128,12 +125,25 @@ impl ResourceProvider for Resources {
 
 impl Resources {
     async fn create_bus(&self, cx: &Cx, name: &str, properties: &Value) -> Result<Provided, Fault> {
-        for refused in ["EventSourceName", "KmsKeyIdentifier", "DeadLetterConfig", "LogConfig", "Policy"] {
-            if properties.get(refused).is_some() {
-                return Err(Fault::not_implemented(format!("{refused} of {BUS}")));
-            }
-        }
-        let row = self.0.make(cx, name, text(properties, "Description"), Default::default()).await?;
+        let settings = bus_settings(properties)?;
+        let tags = bus_tags(properties);
+        let row = self.0.make(cx, name, text(properties, "Description"), settings, tags).await?;
+        Ok(provided(name.into(), &[("Arn", &row.arn), ("Name", name)]))
+    }
+
+    async fn update_bus(&self, cx: &Cx, name: &str, properties: &Value) -> Result<Provided, Fault> {
+        let bus = self.0.bus(cx, Some(name))?;
+        let description = text(properties, "Description").unwrap_or_default();
+        let row = self
+            .0
+            .change_settings(
+                cx,
+                &bus,
+                Some(description),
+                bus_settings(properties)?,
+                Some(bus_tags(properties)),
+            )
+            .await?;
         Ok(provided(name.into(), &[("Arn", &row.arn), ("Name", name)]))
     }
 
@@ -156,6 +166,26 @@ impl Resources {
         let physical_id = if of == "default" { name.to_string() } else { format!("{of}|{name}") };
         Ok(provided(physical_id, &[("Arn", &arn)]))
     }
+}
+
+fn bus_tags(properties: &Value) -> std::collections::BTreeMap<String, String> {
+    let tags = properties.get("Tags").and_then(Value::as_array).into_iter().flatten();
+    tags.filter_map(|one| Some((text(one, "Key")?, text(one, "Value")?))).collect()
+}
+
+fn bus_settings(properties: &Value) -> Result<Settings, Fault> {
+    for refused in ["EventSourceName", "Policy"] {
+        if properties.get(refused).is_some() {
+            return Err(Fault::not_implemented(format!("{refused} of {BUS}")));
+        }
+    }
+    let log = properties.get("LogConfig").map(|one| api::LogConfig {
+        include_detail: text(one, "IncludeDetail").map(|detail| detail.as_str().into()),
+        level: text(one, "Level").map(|level| level.as_str().into()),
+    });
+    let dead_letter =
+        properties.get("DeadLetterConfig").map(|one| api::DeadLetterConfig { arn: text(one, "Arn") });
+    Settings::checked(BUS, text(properties, "KmsKeyIdentifier"), log, dead_letter)
 }
 
 fn target(value: &Value) -> Result<api::Target, Fault> {
