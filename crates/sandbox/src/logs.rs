@@ -119,7 +119,7 @@ impl LogReader {
     pub async fn drain(&mut self, last: bool) {
         let mut taken = 0;
         while taken < DRAIN_MAX && !self.closed {
-            match self.read_some() {
+            match self.read_now() {
                 Ok(0) | Err(_) => break,
                 Ok(read) => taken += read,
             }
@@ -163,7 +163,19 @@ impl LogReader {
 
     fn read_some(&mut self) -> io::Result<usize> {
         self.buffer.resize(READ_SIZE, 0);
-        match self.pipe.try_read(&mut self.buffer) {
+        let read = self.pipe.try_read(&mut self.buffer);
+        self.took(read)
+    }
+
+    /// Asks the pipe itself: what was written this moment may not have been announced to the runtime yet.
+    fn read_now(&mut self) -> io::Result<usize> {
+        self.buffer.resize(READ_SIZE, 0);
+        let read = nix::unistd::read(&self.pipe, &mut self.buffer).map_err(io::Error::from);
+        self.took(read)
+    }
+
+    fn took(&mut self, read: io::Result<usize>) -> io::Result<usize> {
+        match read {
             Ok(0) => {
                 self.closed = true;
                 self.parser.finish(&mut self.out);
@@ -378,6 +390,15 @@ mod tests {
     fn frame(text: &str, more: bool) -> Vec<u8> {
         let length = text.len() as u32 | if more { FRAME_MORE } else { 0 };
         [&FRAME_MAGIC[..], &length.to_le_bytes(), &[0; 8], text.as_bytes()].concat()
+    }
+
+    #[tokio::test]
+    async fn what_was_written_this_moment_is_drained() {
+        let (mut log, pen) = LogReader::pipe().unwrap();
+        log.read_some().unwrap();
+        nix::unistd::write(&pen, b"late\n").unwrap();
+        log.drain(false).await;
+        assert_eq!(log.tail(), "late\n");
     }
 
     #[test]
