@@ -5,6 +5,7 @@ import hashlib
 import json
 import random
 import re
+import socket
 
 import boto3
 import pytest
@@ -218,6 +219,29 @@ def test_quotas_are_lambdas_and_can_be_changed(functions, tmp_path, name):
                 ask()
     finally:
         server.stop()
+
+
+def test_functions_may_be_kept_from_every_network(server, tmp_path, name):
+    """Among them that of this machine, where the test listens."""
+    code = zipped(app__py="""
+import boto3, socket
+def handler(port, context):
+    try:
+        socket.create_connection(("host.tidemill.internal", port), 3).close()
+        reached = True
+    except OSError:
+        reached = False
+    return [reached, len(boto3.client("sts").get_caller_identity()["Account"])]
+""")
+    closed = Server(tmp_path / "store", "--lambda-network", "none").start()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        try:
+            for place, reached in ((server, True), (closed, False)):
+                function(place, name, code, Timeout=20)
+                answer = place.client("lambda").invoke(FunctionName=name, Payload=str(listening.getsockname()[1]))
+                assert json.load(answer["Payload"]) == [reached, 12]
+        finally:
+            closed.stop()
 
 
 def test_operations_of_other_worlds_are_refused_by_name(functions, name):

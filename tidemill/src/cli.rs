@@ -96,6 +96,10 @@ pub struct Serve {
     /// Zipped code of all functions and layers of an account, in MB.
     #[arg(long, value_name = "MB", default_value_t = 76_800, value_parser = clap::value_parser!(i64).range(1..=1_000_000_000))]
     pub lambda_code_storage_mb: i64,
+
+    /// What functions reach besides the platform.
+    #[arg(long, value_enum, default_value_t = LambdaNetwork::Outbound)]
+    pub lambda_network: LambdaNetwork,
 }
 
 #[derive(Debug, Args)]
@@ -167,6 +171,14 @@ pub struct Delete {
 fn parameter(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.to_string(), value.to_string()))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LambdaNetwork {
+    /// The networks of this machine, and its own services as `host.tidemill.internal`.
+    Outbound,
+    /// Nothing: functions have the platform only.
+    None,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

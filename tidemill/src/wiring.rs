@@ -127,6 +127,7 @@ fn executor(options: &cli::Serve, address: SocketAddr, scratch: &Path) -> Execut
     config.region = options.region.clone();
     config.account = options.account.clone();
     config.runtimes_dir = runtimes_dir();
+    config.outbound_network = options.lambda_network == cli::LambdaNetwork::Outbound;
     config
 }
 
