@@ -40,11 +40,7 @@ pub struct Overlay {
 const OVERHEAD: usize = 96;
 
 pub fn full_key(partition: u8, table: u16, key: &[u8]) -> FullKey {
-    let mut full = Vec::with_capacity(3 + key.len());
-    full.push(partition);
-    full.extend_from_slice(&table.to_be_bytes());
-    full.extend_from_slice(key);
-    full
+    kept_key(partition, table, key).into_vec()
 }
 
 pub fn kept_key(partition: u8, table: u16, key: &[u8]) -> KeptKey {
