@@ -5,14 +5,17 @@ use std::{
     collections::{HashMap, VecDeque},
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    os::fd::{AsRawFd, RawFd},
+    os::fd::{AsFd, BorrowedFd},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, bail};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use memchr::memmem;
 use tidemill_sigv4::{PayloadToSign, Signer};
 
+/// Room for what is read at once, in bytes.
+const PART: usize = 16 << 10;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is asked.
@@ -74,7 +77,9 @@ pub struct Connection {
     stream: TcpStream,
     signer: Signer,
     host: String,
+    /// What was read of an answer is in its first `filled` bytes.
     buffer: Vec<u8>,
+    filled: usize,
     out: Vec<u8>,
     /// Signed requests without a body, by what they ask; a signature holds for minutes.
     signed: HashMap<(&'static str, String), Vec<u8>>,
@@ -83,9 +88,9 @@ pub struct Connection {
     last: VecDeque<(Request, Vec<u8>)>,
 }
 
-impl AsRawFd for Connection {
-    fn as_raw_fd(&self) -> RawFd {
-        self.stream.as_raw_fd()
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
     }
 }
 
@@ -106,7 +111,8 @@ impl Connection {
             stream,
             signer,
             host: address.to_string(),
-            buffer: Vec::new(),
+            buffer: vec![0; PART],
+            filled: 0,
             out: Vec::new(),
             signed: HashMap::new(),
             signed_at: Instant::now(),
@@ -181,22 +187,16 @@ impl Connection {
 
     /// Waits for the whole answer to what was sent.
     pub fn receive(&mut self) -> Result<Answer> {
-        self.buffer.clear();
+        self.filled = 0;
         let end = loop {
-            if let Some(at) = find(&self.buffer, b"\r\n\r\n") {
+            if let Some(at) = memmem::find(&self.buffer[..self.filled], b"\r\n\r\n") {
                 break at + 4;
             }
             self.more()?;
         };
         let head = std::str::from_utf8(&self.buffer[..end])?;
         let status = head.get(9..12).and_then(|code| code.parse().ok()).context("no status line")?;
-        let header = |wanted: &str| {
-            head.lines().find_map(|line| {
-                let (name, value) = line.split_once(':')?;
-                name.eq_ignore_ascii_case(wanted).then(|| value.trim().to_string())
-            })
-        };
-        let body = match (header("content-length"), header("transfer-encoding")) {
+        let body = match (header(head, "content-length"), header(head, "transfer-encoding")) {
             (Some(length), _) => self.counted(end, length.parse()?)?,
             (None, Some(_)) => self.chunked(end)?,
             (None, None) => Vec::new(),
@@ -205,7 +205,7 @@ impl Connection {
     }
 
     fn counted(&mut self, from: usize, length: usize) -> Result<Vec<u8>> {
-        while self.buffer.len() < from + length {
+        while self.filled < from + length {
             self.more()?;
         }
         Ok(self.buffer[from..from + length].to_vec())
@@ -215,14 +215,14 @@ impl Connection {
         let mut body = Vec::new();
         loop {
             let line = loop {
-                if let Some(end) = find(&self.buffer[at..], b"\r\n") {
+                if let Some(end) = memmem::find(&self.buffer[at..self.filled], b"\r\n") {
                     break at + end;
                 }
                 self.more()?;
             };
             let size = usize::from_str_radix(std::str::from_utf8(&self.buffer[at..line])?.trim(), 16)?;
             at = line + 2;
-            while self.buffer.len() < at + size + 2 {
+            while self.filled < at + size + 2 {
                 self.more()?;
             }
             body.extend_from_slice(&self.buffer[at..at + size]);
@@ -234,18 +234,25 @@ impl Connection {
     }
 
     fn more(&mut self) -> Result<()> {
-        let mut part = [0; 16 * 1024];
-        let count = self.stream.read(&mut part)?;
+        if self.buffer.len() - self.filled < PART {
+            self.buffer.resize(self.buffer.len() * 2, 0);
+        }
+        let count = self.stream.read(&mut self.buffer[self.filled..])?;
         if count == 0 {
             bail!("the connection was closed in the middle of an answer");
         }
-        self.buffer.extend_from_slice(&part[..count]);
+        self.filled += count;
         Ok(())
     }
 }
 
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|window| window == wanted)
+/// The value of a header in an answer's head.
+fn header<'a>(head: &'a str, wanted: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| {
+        let (name, value) = line.split_at_checked(wanted.len())?;
+        let value = value.strip_prefix(':')?;
+        name.eq_ignore_ascii_case(wanted).then(|| value.trim())
+    })
 }
 
 #[cfg(test)]

@@ -3,20 +3,20 @@
 use std::{
     net::SocketAddr,
     ops::Range,
-    os::fd::AsRawFd,
     sync::Barrier,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Result, anyhow, bail};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
 use crate::http::{Answer, Connection, Request};
 
 /// How long connections run before what they do counts.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// How long an answer may take, in milliseconds.
-const PATIENCE_MS: libc::c_int = 60_000;
+const PATIENCE_MS: u16 = 60_000;
 
 /// What was measured.
 #[derive(Debug, Clone)]
@@ -137,26 +137,30 @@ impl Plan<'_> {
     ) -> Result<Worker> {
         let open = |at| Ok(Lane { at, number: 0, began: Instant::now(), connection: self.open()? });
         let lanes: Result<Vec<Lane>> = places.map(open).collect();
+        let many = lanes.as_ref().map_or(0, Vec::len);
         start.wait();
-        let mut lanes = lanes?;
+        // One that is done leaves its place empty.
+        let mut lanes: Vec<Option<Lane>> = lanes?.into_iter().map(Some).collect();
+        let bell = Bell::of(lanes.iter().flatten())?;
         let mut worker = Worker { latencies: Vec::with_capacity(1 << 16), errors: 0, first_error: None };
         let counts_from = Instant::now() + WARM_UP;
         let ends = counts_from + self.duration;
-        for lane in &mut lanes {
+        for lane in lanes.iter_mut().flatten() {
             lane.began = Instant::now();
             lane.connection.send(&make(lane.at, 0, None)?)?;
         }
-        while !lanes.is_empty() {
-            // From the last to the first, so that one that is done can be taken out.
-            for place in answered(&lanes)?.into_iter().rev() {
-                let lane = &mut lanes[place];
+        let mut done = 0;
+        while done < many {
+            for place in bell.answered()? {
+                let Some(lane) = &mut lanes[place] else { continue };
                 let answer = lane.connection.receive()?;
                 lane.number += 1;
                 let is_whole = lane.number.is_multiple_of(self.steps);
                 worker.note(&answer, lane.began, is_whole && lane.began >= counts_from);
                 let now = Instant::now();
                 if is_whole && now >= ends {
-                    lanes.swap_remove(place);
+                    lanes[place] = None;
+                    done += 1;
                     continue;
                 }
                 if is_whole {
@@ -182,20 +186,28 @@ struct Lane {
     connection: Connection,
 }
 
-/// The places of lanes whose answer has begun to arrive, ascending; waits until there are some.
-fn answered(lanes: &[Lane]) -> Result<Vec<usize>> {
-    if lanes.len() == 1 {
-        return Ok(vec![0]);
+/// Tells which lanes have an answer.
+struct Bell(Epoll);
+
+impl Bell {
+    /// Of these lanes, by their places.
+    fn of<'a>(lanes: impl Iterator<Item = &'a Lane>) -> Result<Bell> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        for (place, lane) in lanes.enumerate() {
+            epoll.add(&lane.connection, EpollEvent::new(EpollFlags::EPOLLIN, place as u64))?;
+        }
+        Ok(Bell(epoll))
     }
-    let entry =
-        |lane: &Lane| libc::pollfd { fd: lane.connection.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    let mut entries: Vec<libc::pollfd> = lanes.iter().map(entry).collect();
-    // SAFETY: the entries are ours, and as many as is said.
-    let many = unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, PATIENCE_MS) };
-    if many <= 0 {
-        bail!("no answer came: {}", std::io::Error::last_os_error());
+
+    /// The places of lanes whose answer has begun to arrive; waits until there are some.
+    fn answered(&self) -> Result<impl Iterator<Item = usize>> {
+        let mut events = [EpollEvent::empty(); A_THREAD];
+        let many = self.0.wait(&mut events, PATIENCE_MS)?;
+        if many == 0 {
+            bail!("no answer came in {PATIENCE_MS} ms");
+        }
+        Ok(events.into_iter().take(many).map(|event| event.data() as usize))
     }
-    Ok((0..entries.len()).filter(|place| entries[*place].revents != 0).collect())
 }
 
 struct Worker {

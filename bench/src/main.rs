@@ -14,6 +14,9 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Clone, Parser)]
 #[command(name = "tidemill-bench", about = "Measures a platform that speaks the AWS APIs", version)]
 pub struct Options {

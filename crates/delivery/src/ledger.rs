@@ -2,16 +2,14 @@
 //! the decisions themselves and the oldest are dropped beyond a bound. Journeys, explanations and replays read it.
 //! How steps stand in a row is in `packed`.
 
-use std::{
-    ops::ControlFlow,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::ops::{ControlFlow, Range};
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tidemill_platform::{Timestamp, Trace};
 use tidemill_store::{Batch, Damaged, Partition, Store, Table};
 
-use crate::packed::Packed;
+use crate::{kept::Kept, packed::Packed};
 
 /// Number of the first → what was decided together, one step after the other. Lives in partition 0, where rows come and
 /// go in the order of their keys.
@@ -91,8 +89,15 @@ impl Fate {
 /// Numbers the rows and bounds them.
 pub struct Ledger {
     store: Store,
-    next: AtomicU64,
-    oldest: AtomicU64,
+    numbers: Mutex<Numbers>,
+}
+
+struct Numbers {
+    next: u64,
+    oldest: u64,
+    /// The first that is in `kept`.
+    opened_at: u64,
+    kept: Kept,
 }
 
 impl Ledger {
@@ -105,8 +110,12 @@ impl Ledger {
         let first = store.first_key(&STEPS, STEPS_PARTITION)?;
         Ok(Ledger {
             store: store.clone(),
-            next: AtomicU64::new(next),
-            oldest: AtomicU64::new(first.unwrap_or(next)),
+            numbers: Mutex::new(Numbers {
+                next,
+                oldest: first.unwrap_or(next),
+                opened_at: next,
+                kept: Kept::default(),
+            }),
         })
     }
 
@@ -125,35 +134,56 @@ impl Ledger {
         if row.len() == 0 {
             return;
         }
-        let number = self.next.fetch_add(row.len() as u64, Ordering::Relaxed);
+        let (number, overdue) = self.numbers.lock().take(&row);
         for trace in row.traces() {
             batch.add_in(Partition::of(trace), &JOURNEYS, &(trace.to_string(), number), &());
         }
         batch.add_in(STEPS_PARTITION, &STEPS, &number, &row);
-        self.prune(batch);
+        if let Some(overdue) = overdue {
+            self.drop_rows(batch, overdue);
+        }
     }
 
-    /// Drops the oldest rows into `batch` when there are too many. Costs nothing most of the time.
-    fn prune(&self, batch: &mut Batch) {
-        let oldest = self.oldest.load(Ordering::Relaxed);
-        let kept = self.next.load(Ordering::Relaxed).saturating_sub(oldest);
-        if kept < KEPT + DROPPED {
-            return;
-        }
-        let until = oldest + DROPPED;
-        if self.oldest.compare_exchange(oldest, until, Ordering::Relaxed, Ordering::Relaxed).is_err() {
-            return;
-        }
-        let dropped = self.store.scan(&STEPS, STEPS_PARTITION, oldest..until, |number, row| {
+    fn drop_rows(&self, batch: &mut Batch, overdue: Overdue) {
+        let mut drop = |number: u64, trace: String| {
             batch.delete_in(STEPS_PARTITION, &STEPS, &number);
-            for trace in row.traces() {
-                batch.delete_in(Partition::of(trace), &JOURNEYS, &(trace.to_string(), number));
-            }
+            batch.delete_in(Partition::of(&trace), &JOURNEYS, &(trace, number));
+        };
+        for (number, trace) in overdue.known {
+            drop(number, trace);
+        }
+        if overdue.unknown.is_empty() {
+            return;
+        }
+        let read = self.store.scan(&STEPS, STEPS_PARTITION, overdue.unknown, |number, row| {
+            row.traces().for_each(|trace| drop(number, trace.to_string()));
             ControlFlow::Continue(())
         });
-        if let Err(damaged) = dropped {
+        if let Err(damaged) = read {
             tracing::error!(%damaged, "steps of journeys cannot be dropped");
         }
+    }
+}
+
+/// Rows to be dropped: those of this run with their journeys, and the numbers of those from before it.
+struct Overdue {
+    known: Vec<(u64, String)>,
+    unknown: Range<u64>,
+}
+
+impl Numbers {
+    /// The number of a new row, and the oldest rows when there are too many now. Most of the time there are not.
+    fn take(&mut self, row: &Packed) -> (u64, Option<Overdue>) {
+        let number = self.next;
+        self.next += row.len() as u64;
+        self.kept.push(number, row.traces());
+        if self.next - self.oldest < KEPT + DROPPED {
+            return (number, None);
+        }
+        let from = self.oldest;
+        self.oldest += DROPPED;
+        let known = self.kept.take_before(self.oldest);
+        (number, Some(Overdue { known, unknown: from..self.oldest.min(self.opened_at) }))
     }
 }
 
@@ -257,15 +287,22 @@ mod tests {
     #[test]
     fn the_oldest_steps_go_when_there_are_too_many() {
         let platform = Platform::for_tests();
-        let ledger = Ledger::open(&platform.store).expect("it opens");
+        let mut ledger = Ledger::open(&platform.store).expect("it opens");
         for round in 0..(KEPT / 100 + 20) {
+            if round == 10 {
+                // Of the first rows it knows nothing but what it reads.
+                ledger = Ledger::open(&platform.store).expect("it opens");
+            }
             let mut batch = Batch::new(Partition::FIRST);
             let trace = format!("t{round}");
             ledger.record_all(&mut batch, (0..100).map(|n| step(&trace, &format!("{round}-{n}"))).collect());
             drop(platform.store.submit(batch).expect("taken"));
         }
         let known = |id: &str| !journey(&platform.store, id, 1).expect("whole").is_empty();
-        assert!(!known("t0") && !known("0-0"), "the first are gone");
+        assert!(
+            (0..15).all(|round| !known(&format!("t{round}")) && !known(&format!("{round}-0"))),
+            "the first are gone"
+        );
         assert!(known(&format!("t{}", KEPT / 100 + 19)), "the last are there");
         let left = platform.store.all(&STEPS, STEPS_PARTITION).expect("whole").len() as u64;
         assert!(left <= (KEPT + 2 * DROPPED) / 100 + 1, "{left} rows");

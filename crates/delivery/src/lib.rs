@@ -8,6 +8,7 @@
 
 mod engine;
 mod handover;
+mod kept;
 mod lane;
 pub mod ledger;
 mod packed;

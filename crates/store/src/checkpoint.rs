@@ -1,6 +1,6 @@
 //! Checkpoints: folding the log into the backing store, in the background, a bounded transaction at a time.
 
-use std::sync::Weak;
+use std::{fs, sync::Weak};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -40,6 +40,10 @@ impl Signal {
         self.changed.notify_all();
     }
 
+    pub fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     fn set_folding(&self, folding: bool) {
         self.state.lock().folding = folding;
         self.changed.notify_all();
@@ -54,7 +58,7 @@ impl Signal {
     }
 
     /// `false` when there will be no more to do.
-    fn wait(&self) -> bool {
+    pub fn wait(&self) -> bool {
         let mut state = self.state.lock();
         while !state.wanted && !state.closed {
             self.changed.wait(&mut state);
@@ -115,7 +119,12 @@ pub fn fold(store: &Inner) -> Result<(), String> {
         }
         store.signal.set_folding(false);
         folded?;
-        store.writing.lock().log.as_mut().into_iter().for_each(|log| log.drop_folded(level.until));
+        let left = store.writing.lock().log.as_mut().map(|log| log.drop_folded(level.until));
+        for path in left.into_iter().flatten() {
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "a folded segment of the log stays");
+            }
+        }
     }
     Ok(())
 }

@@ -103,15 +103,25 @@ pub fn read(bytes: &[u8]) -> Read {
     let Some(body) = bytes.get(HEAD..HEAD + length).filter(|body| body.len() >= BODY_HEAD) else {
         return Read::Torn;
     };
-    if crc32c::crc32c(body) != sum || body[0] != VERSION {
+    let Some((seq, synced)) = claims(bytes).filter(|_| crc32c::crc32c(body) == sum) else {
         return Read::Torn;
-    }
-    let number = |at: usize| body[at..].first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    let (seq, synced) = (number(5), number(13));
+    };
     match changes(&body[BODY_HEAD..]) {
         Some(changes) => Read::Frame { seq, synced, changes, size: HEAD + length },
         None => Read::Torn,
     }
+}
+
+/// Sequence and what was synced, as the frame at the beginning of `bytes` says; whether it is whole is not looked at.
+pub fn claims(bytes: &[u8]) -> Option<(u64, u64)> {
+    let body = bytes.get(HEAD..)?.first_chunk::<BODY_HEAD>()?;
+    let number = |at: usize| body[at..].first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    (body[0] == VERSION && body[1..5] == EPOCH.to_le_bytes()).then(|| (number(5), number(13)))
+}
+
+/// How many bytes follow the head of a frame.
+pub fn length(head_bytes: &[u8]) -> Option<u64> {
+    head(head_bytes).map(|(length, _)| length as u64)
 }
 
 fn head(bytes: &[u8]) -> Option<(usize, u32)> {

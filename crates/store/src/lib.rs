@@ -5,6 +5,7 @@
 //! into `backing` (redb) in the background; opening replays the rest. Begin at `store`. Nothing outside this crate knows
 //! files. Bodies larger than a log segment are not taken; blobs of their own and the replicated log are still to come.
 
+mod ahead;
 mod backing;
 mod batch;
 mod block;

@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    Batch, Damaged, Durable, Key, OpenError, Partition, Refused, Seq, Table, Ticket,
+    Batch, Damaged, Durable, Key, OpenError, Partition, Refused, Seq, Table, Ticket, ahead,
     backing::Backing,
     checkpoint::{self, Signal},
     committer::{self, Queue, Queued},
@@ -79,6 +79,7 @@ pub(crate) struct Inner {
     tables: RwLock<HashMap<String, u16>>,
     queue: Arc<Queue>,
     pub signal: Arc<Signal>,
+    ahead: Arc<Signal>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     _lock: Option<File>,
 }
@@ -143,6 +144,9 @@ impl Store {
                 Refused::DiskFull
             })?;
             inner.queue.push(Queued { seq, place, bytes: frame.clone() }, waited_for);
+            if log.asks_for_next() {
+                inner.ahead.want();
+            }
         }
         writing.next += 1;
         if !fresh.is_empty() {
@@ -313,12 +317,14 @@ impl Store {
         }
         self.0.queue.close();
         self.0.signal.close();
+        self.0.ahead.close();
         for thread in std::mem::take(&mut *self.0.threads.lock()) {
             let _ = thread.join();
         }
         if let Err(error) = checkpoint::fold(&self.0) {
             tracing::warn!(error, "the last checkpoint was not finished; the next start replays the log");
         }
+        self.0.writing.lock().log.iter_mut().for_each(Log::close);
     }
 
     /// Folds everything that is durable now.
@@ -354,12 +360,13 @@ impl Inner {
             tables: RwLock::default(),
             queue: Arc::default(),
             signal: Arc::default(),
+            ahead: Arc::default(),
             threads: Mutex::default(),
             _lock: lock,
         }
     }
 
-    /// Starts the committer and the thread that folds.
+    /// Starts the committer, the thread that folds and the one that makes segments ready.
     fn begin(this: &Arc<Inner>) {
         let (queue, progress, signal, weak) =
             (this.queue.clone(), this.progress.clone(), this.signal.clone(), Arc::downgrade(this));
@@ -372,7 +379,9 @@ impl Inner {
         });
         let (signal, weak): (_, Weak<Inner>) = (this.signal.clone(), Arc::downgrade(this));
         let fold = named("fold", move || checkpoint::run(&signal, &weak));
-        this.threads.lock().extend([commit, fold]);
+        let (signal, weak): (_, Weak<Inner>) = (this.ahead.clone(), Arc::downgrade(this));
+        let ahead = named("ahead", move || ahead::run(&signal, &weak));
+        this.threads.lock().extend([commit, fold, ahead]);
     }
 
     fn load_catalog(&self) -> Result<(), Damaged> {
@@ -452,6 +461,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.queue.close();
         self.signal.close();
+        self.ahead.close();
     }
 }
 

@@ -133,6 +133,47 @@ async fn a_write_of_which_only_later_blocks_arrived_is_cut() {
     assert_eq!((get(&store, 1).as_deref(), get(&store, 2), get(&store, 3)), (Some("one"), None, None));
 }
 
+#[tokio::test]
+async fn segments_are_used_again_and_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let value = "v".repeat(2 << 20);
+    // Rows of two mebibytes, each key written over and over: several segments, of which most are folded.
+    for round in 0..300_u64 {
+        put(&store, round % 10, &format!("{round} {value}")).await;
+        if round % 60 == 59 {
+            store.checkpoint().unwrap();
+        }
+    }
+    let log = folder.path().join("log");
+    let files = |extension: &str| -> usize {
+        let all = fs::read_dir(&log).unwrap().map(|entry| entry.unwrap().path());
+        all.filter(|path| path.extension().unwrap() == extension).count()
+    };
+    assert!(files("log") <= 3 && files("ready") >= 1, "{} and {}", files("log"), files("ready"));
+    put(&store, 11, "in a segment used again").await;
+    // As a crash leaves it.
+    let copy = tempfile::tempdir().unwrap();
+    fs::create_dir(copy.path().join("log")).unwrap();
+    for name in ["FORMAT", "store.redb"] {
+        fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+    }
+    for entry in fs::read_dir(&log).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, copy.path().join("log").join(path.file_name().unwrap())).unwrap();
+    }
+    std::mem::forget(store);
+    for _ in 0..2 {
+        let store = open(copy.path());
+        for key in 0..10 {
+            assert!(get(&store, key).unwrap().starts_with(&format!("{} v", 290 + key)));
+        }
+        assert_eq!(get(&store, 11).as_deref(), Some("in a segment used again"));
+        put(&store, 12, "more").await;
+    }
+    assert_eq!(get(&open(copy.path()), 12).as_deref(), Some("more"));
+}
+
 #[test]
 fn strangers_and_second_processes_are_refused() {
     let folder = tempfile::tempdir().unwrap();
