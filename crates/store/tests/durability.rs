@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use tidemill_store::{Batch, OpenError, Options, Partition, Store, Table};
 
 const ROWS: Table<u64, String> = Table::new("test.rows");
+const COUNT: Table<u64, u64> = Table::new("test.count");
 const PARTITION: Partition = Partition::FIRST;
 /// Set for the process that is to be killed.
 const VICTIM: &str = "TIDEMILL_STORE_VICTIM";
@@ -194,32 +195,13 @@ fn strangers_and_second_processes_are_refused() {
 #[test]
 fn acknowledged_rows_survive_kill_9() {
     if let Some(folder) = std::env::var_os(VICTIM) {
-        return commit_for_ever(Path::new(&folder));
+        return commit_for_ever(Path::new(&folder), |number| (number, format!("row {number}")));
     }
     let folder = tempfile::tempdir().unwrap();
     let mut next = 0;
     for round in 0..12_u64 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["acknowledged_rows_survive_kill_9", "--exact", "--nocapture"])
-            .env(VICTIM, folder.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let wanted = 20 + round * 13;
-        let mut acknowledged = Vec::new();
-        while acknowledged.len() < wanted as usize {
-            let line = lines.next().unwrap().unwrap();
-            if let Some(number) = line.strip_prefix("ack ") {
-                acknowledged.push(number.parse::<u64>().unwrap());
-            }
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        acknowledged.extend(
-            lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("ack ")?.parse::<u64>().ok()),
-        );
+        let acknowledged =
+            killed(folder.path(), "acknowledged_rows_survive_kill_9", 20 + round as usize * 13);
         let store = open(folder.path());
         for number in &acknowledged {
             assert_eq!(get(&store, *number), Some(format!("row {number}")), "round {round}");
@@ -232,18 +214,71 @@ fn acknowledged_rows_survive_kill_9() {
     }
 }
 
-fn commit_for_ever(folder: &Path) {
+#[test]
+fn acknowledged_rows_survive_kill_9_while_segments_are_used_again() {
+    if let Some(folder) = std::env::var_os(VICTIM) {
+        let pad = "p".repeat(1 << 20);
+        return commit_for_ever(Path::new(&folder), |number| (number % 20, format!("{number} {pad}")));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = 0;
+    for round in 0..4 {
+        let name = "acknowledged_rows_survive_kill_9_while_segments_are_used_again";
+        let acknowledged = killed(folder.path(), name, 250 + round * 37);
+        let store = open(folder.path());
+        let last = acknowledged.last().unwrap();
+        for key in 0..20 {
+            let found = get(&store, key).unwrap();
+            let number: u64 = found.split_once(' ').unwrap().0.parse().unwrap();
+            // One more may have been written that was not acknowledged any more.
+            assert!(number % 20 == key && number + 20 > *last, "round {round}: {number} after {last}");
+        }
+        assert!(*last > first);
+        first = *last;
+    }
+}
+
+/// Runs a test of this file as a process that commits rows, and kills it when so many were acknowledged; all that were.
+fn killed(folder: &Path, test: &str, wanted: usize) -> Vec<u64> {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture"])
+        .env(VICTIM, folder)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut acknowledged = Vec::new();
+    let number = |line: String| line.strip_prefix("ack ")?.parse::<u64>().ok();
+    while acknowledged.len() < wanted {
+        acknowledged.extend(number(lines.next().unwrap().unwrap()));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    acknowledged.extend(lines.map_while(Result::ok).filter_map(number));
+    acknowledged
+}
+
+fn commit_for_ever(folder: &Path, row: impl Fn(u64) -> (u64, String)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let store = open(folder);
-        let first = store.last_key(&ROWS, PARTITION).unwrap().map_or(0, |last| last + 1);
-        let until = tokio::time::Instant::now() + Duration::from_secs(20);
+        let first = count(&store);
+        let until = tokio::time::Instant::now() + Duration::from_secs(60);
         for number in first.. {
-            put(&store, number, &format!("row {number}")).await;
+            let (key, value) = row(number);
+            let mut batch = Batch::new(PARTITION);
+            batch.put(&ROWS, &key, &value).put(&COUNT, &0, &(number + 1));
+            store.commit(batch).await.unwrap();
             println!("ack {number}");
             assert!(tokio::time::Instant::now() < until, "nobody killed this process");
         }
     });
+}
+
+/// How many rows were committed.
+fn count(store: &Store) -> u64 {
+    store.get(&COUNT, PARTITION, &0).unwrap().map_or(0, |found| found.value)
 }
 
 #[derive(Debug, Clone)]

@@ -4,6 +4,7 @@
 //! chains through queues, topics, buckets and invocations are counted, those through streams and event buses are not.
 //! Source: "Use Lambda recursive loop detection to prevent infinite loops" in the Lambda developer guide.
 
+use sha2::{Digest, Sha256};
 use tidemill_platform::{Cx, Fault, Trace};
 
 use crate::{
@@ -13,7 +14,6 @@ use crate::{
         PutFunctionRecursionConfigRequest, PutFunctionRecursionConfigResponse, RecursiveInvocationException,
         RecursiveLoop,
     },
-    code,
     names::Named,
     state::FunctionRow,
 };
@@ -46,7 +46,7 @@ pub fn pass(row: &FunctionRow, trace: &Trace, chained: bool) -> Result<Option<St
 
 /// The lineage with this function in it once more, and how often that makes.
 fn extend(lineage: &str, arn: &str) -> (String, u32) {
-    let mine: String = code::sha256(arn.as_bytes()).chars().take(8).collect();
+    let mine = hex::encode(&Sha256::digest(arn.as_bytes())[..4]);
     let mut passes = 1;
     let mut named = Vec::new();
     for (hash, count) in lineage.split('|').filter_map(|entry| entry.split_once(':')) {

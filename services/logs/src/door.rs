@@ -9,7 +9,7 @@ use tidemill_platform::{
 
 use crate::{
     Logs,
-    state::{Group, GroupRow, Line, StreamRow},
+    state::{Group, GroupRow, Hurry, Line, StreamRow},
 };
 
 impl doors::Logs for Logs {
@@ -55,7 +55,7 @@ impl Logs {
     ) -> Result<(), Fault> {
         // CloudWatch Logs knows no empty events.
         lines.retain(|line| !line.message.is_empty());
-        self.append(group, stream, lines).map(drop)
+        self.append(group, stream, lines, Hurry::No).map(drop)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
         PutLogEventsResponse, RejectedLogEventsInfo,
     },
     filter,
-    state::{EVENTS, Line, group_arn, no_group, no_stream},
+    state::{EVENTS, Hurry, Line, group_arn, no_group, no_stream},
 };
 
 const HOUR: i64 = 3_600_000;
@@ -59,7 +59,7 @@ pub async fn put_log_events(
         let lines = kept
             .map(|event| Line { at: event.timestamp, ingested_at: now, message: event.message })
             .collect();
-        (logs.append(group, &input.log_stream_name, lines)?, rejected)
+        (logs.append(group, &input.log_stream_name, lines, Hurry::Yes)?, rejected)
     };
     let (ticket, rejected_log_events_info) = ticket;
     ticket.await;

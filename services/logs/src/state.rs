@@ -240,8 +240,15 @@ impl Logs {
         all.map_err(Fault::internal)
     }
 
-    /// Writes lines to a stream that exists. They are seen at once and durable when the ticket is through.
-    pub fn append(&self, group: &mut Group, stream: &str, lines: Vec<Line>) -> Result<Ticket, Fault> {
+    /// Writes lines to a stream that exists. They are seen at once and durable when the ticket is through; soon after
+    /// where `hurry` says that nobody waits for it.
+    pub fn append(
+        &self,
+        group: &mut Group,
+        stream: &str,
+        lines: Vec<Line>,
+        hurry: Hurry,
+    ) -> Result<Ticket, Fault> {
         let partition = Partition::of(&group.row.arn);
         let mut row = group.streams.get(stream).cloned().ok_or_else(no_stream)?;
         let key = (group.row.id.clone(), stream.to_string());
@@ -258,6 +265,9 @@ impl Logs {
         }
         self.trim(&mut batch, group, &key)?;
         batch.put(&STREAMS, &key, &row);
+        if hurry == Hurry::No {
+            batch.unhurried();
+        }
         let ticket = self.platform.submit(batch)?;
         group.streams.insert(stream.to_string(), row);
         if self.written.receiver_count() > 0 {
@@ -293,6 +303,13 @@ impl Group {
         let days = i64::from(self.row.retention_days?);
         (self.streams.values().any(|s| s.first_at.is_some())).then(|| now - days * 86_400_000)
     }
+}
+
+/// Whether somebody waits until what is written is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hurry {
+    Yes,
+    No,
 }
 
 /// Removes the events of a stream that is gone, a batch at a time.
