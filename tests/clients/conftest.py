@@ -1,4 +1,4 @@
-"""Starts the release binary and hands out real clients. Every server is this run's own and ends with it."""
+"""Starts the binary and hands out real clients. Every server is this run's own and ends with it."""
 
 import json
 import os

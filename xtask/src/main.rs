@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 const HELP: &str = "\
 cargo xtask contracts [SERVICE...]     derive contracts/<service>.json from the pinned botocore
 cargo xtask show SERVICE [OPERATION]   print what AWS says of a service or an operation
-cargo xtask test                       everything that must hold before a change lands
+cargo xtask test [--release]           everything that must hold before a change lands; with the build that ships
 ";
 
 fn main() -> Result<()> {
@@ -20,7 +20,8 @@ fn main() -> Result<()> {
     match arguments.as_slice() {
         ["contracts", services @ ..] => contracts::run(services),
         ["show", service, rest @ ..] => show::run(service, rest.first().copied()),
-        ["test"] => test::run(),
+        ["test"] => test::run(test::Build::Development),
+        ["test", "--release"] => test::run(test::Build::Release),
         ["help" | "--help" | "-h"] | [] => {
             print!("{HELP}");
             Ok(())

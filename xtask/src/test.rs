@@ -1,4 +1,5 @@
-//! `cargo xtask test`: everything that must hold before a change lands. Each step is printed before it runs.
+//! `cargo xtask test`: everything that must hold before a change lands. Each step is printed before it runs. The SDKs talk
+//! to the development build, whose parts the unit tests have compiled already; with `--release` to the one that ships.
 
 use std::{path::Path, process::Command};
 
@@ -6,7 +7,24 @@ use anyhow::{Context, Result, bail};
 
 use crate::root;
 
-pub fn run() -> Result<()> {
+/// Which build the SDKs talk to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    Development,
+    Release,
+}
+
+impl Build {
+    /// The folder below `target` where cargo puts it.
+    fn folder(self) -> &'static str {
+        match self {
+            Build::Development => "debug",
+            Build::Release => "release",
+        }
+    }
+}
+
+pub fn run(build: Build) -> Result<()> {
     let root = root().canonicalize()?;
     step(&root, "formatting", "cargo", &["fmt", "--all", "--check"])?;
     step(
@@ -16,8 +34,10 @@ pub fn run() -> Result<()> {
         &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"],
     )?;
     unit_tests(&root)?;
-    step(&root, "the release binary", "cargo", &["build", "--release", "--quiet", "--package", "tidemill"])?;
-    clients(&root)
+    let mut arguments = vec!["build", "--quiet", "--package", "tidemill"];
+    arguments.extend((build == Build::Release).then_some("--release"));
+    step(&root, "the binary", "cargo", &arguments)?;
+    clients(&root, build)
 }
 
 /// With nextest where it is installed, else with cargo's own runner.
@@ -37,8 +57,8 @@ fn unit_tests(root: &Path) -> Result<()> {
     step(root, "unit tests", "cargo", &["test", "--workspace", "--no-fail-fast", "--quiet"])
 }
 
-/// The real SDKs against the release binary, in a virtual environment of their own.
-fn clients(root: &Path) -> Result<()> {
+/// The real SDKs against the binary, in a virtual environment of their own.
+fn clients(root: &Path, build: Build) -> Result<()> {
     let venv = root.join("target").join("venv");
     let python = venv.join("bin").join("python");
     if !python.exists() {
@@ -61,7 +81,10 @@ fn clients(root: &Path) -> Result<()> {
     )?;
     javascript(root)?;
     step(root, "a function in Rust", "cargo", &["build", "--quiet", "--package", "rust-function"])?;
-    step(root, "client tests", &python, &["-m", "pytest", "tests/clients", "-q"])
+    let binary = root.join("target").join(build.folder()).join("tidemill");
+    let mut tests = Command::new(&python);
+    tests.args(["-m", "pytest", "tests/clients", "-q"]).env("TIDEMILL_BIN", binary);
+    run_step(root, "client tests", &mut tests)
 }
 
 /// The SDKs and libraries for JavaScript, below `target/`; without npm the tests that need them are skipped.
@@ -85,11 +108,12 @@ fn javascript(root: &Path) -> Result<()> {
 }
 
 fn step(root: &Path, what: &str, program: &str, arguments: &[&str]) -> Result<()> {
+    run_step(root, what, Command::new(program).args(arguments))
+}
+
+fn run_step(root: &Path, what: &str, command: &mut Command) -> Result<()> {
     println!("\n── {what}");
-    let status = Command::new(program)
-        .args(arguments)
-        .current_dir(root)
-        .status()
-        .with_context(|| format!("{program} cannot be run"))?;
-    if status.success() { Ok(()) } else { bail!("{what} failed: {program} {}", arguments.join(" ")) }
+    let status = command.current_dir(root).status();
+    let status = status.with_context(|| format!("{command:?} cannot be run"))?;
+    if status.success() { Ok(()) } else { bail!("{what} failed: {command:?}") }
 }
