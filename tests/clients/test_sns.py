@@ -473,3 +473,33 @@ def test_what_was_published_outlives_a_kill(private_server, name):
     documents = [json.loads(one["Body"]) for _ in range(3) for one in received(sqs, url)]
     assert sorted(one["MessageId"] for one in documents) == sorted(before)
     assert verified(documents[0])
+
+
+def test_the_scope_of_deduplication_is_the_topics_or_the_groups(sns, sqs, name):
+    for scope, expected in [("Topic", 1), ("MessageGroup", 2)]:
+        topic = sns.create_topic(Name=f"{name}-{scope}.fifo", Attributes={"FifoTopic": "true", "FifoThroughputScope": scope})["TopicArn"]
+        assert sns.get_topic_attributes(TopicArn=topic)["Attributes"]["FifoThroughputScope"] == scope
+        url, arn = queue_of(sqs, f"{name}-{scope}.fifo", FifoQueue="true", DeduplicationScope="messageGroup", FifoThroughputLimit="perMessageGroupId")
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
+        ids = [sns.publish(TopicArn=topic, Message=group, MessageGroupId=group, MessageDeduplicationId="same")["MessageId"] for group in ("one", "two", "one")]
+        assert len(set(ids)) == expected and ids[0] == ids[2], scope
+        bodies = [message["Body"] for _ in range(2) for message in received(sqs, url, wait=2)]
+        assert sorted(bodies) == ["one", "two"][:expected], scope
+
+
+def test_policies_and_tags_of_others_are_refused(sns, topic):
+    statement = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "SNS:Publish", "Resource": topic}
+
+    def say(policy):
+        sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=policy)
+
+    say(json.dumps({"Statement": [statement]}))
+    with refused("InvalidParameter", 400) as caught:
+        say(json.dumps({"Statement": [{**statement, "Action": "sqs:SendMessage"}]}))
+    assert caught.value.response["Error"]["Message"] == "Invalid parameter: Policy statement action out of service scope!"
+    for wrong in ("{", json.dumps({"Statement": [{**statement, "Effect": "Maybe"}]})):
+        with refused("InvalidParameter", 400):
+            say(wrong)
+    with refused("InvalidParameter", 400):
+        sns.tag_resource(ResourceArn=topic, Tags=[{"Key": "aws:mine", "Value": "x"}])
+    assert sns.list_tags_for_resource(ResourceArn=topic)["Tags"] == []

@@ -301,3 +301,51 @@ def test_unknown_attributes_and_actions_are_named(sqs, queue):
     with refused("InvalidParameterValue", 400):
         sqs.add_permission(QueueUrl=queue, Label="l", AWSAccountIds=["ann"], Actions=["SendMessage"])
     assert "Policy" not in attributes(sqs, queue)
+
+
+def test_policies_are_checked(sqs, queue):
+    queue_arn = arn(sqs, queue)
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": queue_arn}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+    wrong = [{}, {"Statement": {**statement, "Effect": "Maybe"}}, {"Statement": [{**statement, "Action": "sns:Publish"}]}, {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sqs:*"}]}]
+    for text in ["{", "[]", *map(json.dumps, wrong), json.dumps({"Id": "x" * 9000, "Statement": []})]:
+        with refused("InvalidAttributeValue", 400) as caught:
+            sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": text})
+        assert caught.value.response["Error"]["Message"] == "Invalid value for the parameter Policy."
+    assert attributes(sqs, queue)["Policy"] == policy
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": ""})
+    assert "Policy" not in attributes(sqs, queue)
+
+
+def test_high_throughput_needs_both_its_attributes(sqs, name):
+    per_group = {"FifoThroughputLimit": "perMessageGroupId"}
+    with refused("InvalidAttributeValue", 400):
+        sqs.create_queue(QueueName=name + ".fifo", Attributes={"FifoQueue": "true", **per_group})
+    url = sqs.create_queue(QueueName=name + ".fifo", Attributes={"FifoQueue": "true", "DeduplicationScope": "messageGroup", **per_group})["QueueUrl"]
+    with refused("InvalidAttributeValue", 400):
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"DeduplicationScope": "queue"})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"DeduplicationScope": "queue", "FifoThroughputLimit": "perQueue"})
+    assert attributes(sqs, url)["DeduplicationScope"] == "queue"
+
+
+def test_tags_of_amazons_own_are_refused(sqs, queue, name):
+    for tags in ({"aws:mine": "x"}, {"": "x"}, {"k" * 129: "x"}, {"k": "v" * 257}):
+        with refused("InvalidParameterValue", 400):
+            sqs.tag_queue(QueueUrl=queue, Tags=tags)
+        with refused("InvalidParameterValue", 400):
+            sqs.create_queue(QueueName=name + "-tagged", tags=tags)
+    assert "Tags" not in sqs.list_queue_tags(QueueUrl=queue)
+    sqs.tag_queue(QueueUrl=queue, Tags={"k" * 128: "v" * 256})
+
+
+def test_visibility_changes_in_one_batch(sqs, queue):
+    for body in "abc":
+        sqs.send_message(QueueUrl=queue, MessageBody=body)
+    handles = {message["Body"]: message["ReceiptHandle"] for message in receive(sqs, queue)}
+    entries = [{"Id": body, "ReceiptHandle": handle, "VisibilityTimeout": 0 if body != "b" else 600} for body, handle in handles.items()]
+    answer = sqs.change_message_visibility_batch(QueueUrl=queue, Entries=[*entries, {"Id": "no", "ReceiptHandle": "none", "VisibilityTimeout": 0}])
+    assert sorted(one["Id"] for one in answer["Successful"]) == ["a", "b", "c"]
+    [failed] = answer["Failed"]
+    assert (failed["Id"], failed["Code"], failed["SenderFault"]) == ("no", "ReceiptHandleIsInvalid", True)
+    assert sorted(message["Body"] for message in receive(sqs, queue)) == ["a", "c"]

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod cx;
 pub mod doors;
 pub mod page;
+pub mod policy;
 pub mod provider;
 pub mod random;
 pub mod rider;

@@ -24,6 +24,8 @@ const WIDTH: usize = 32;
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes of an answer that are read.
 const MOST_ANSWER: usize = 4096;
+/// Characters of what an endpoint said that are kept.
+const MOST_SAID: usize = 200;
 
 /// The policy that holds for a subscription.
 pub fn policy(topic: &Topic, subscription: &Subscription) -> Result<DeliveryPolicy, Fault> {
@@ -90,6 +92,14 @@ impl Route for Endpoints {
     }
 }
 
+/// What an endpoint said, as journeys and logs of deliveries tell it.
+fn shortened(said: &str) -> String {
+    match said.char_indices().nth(MOST_SAID) {
+        Some((end, _)) => format!("{}…", &said[..end]),
+        None => said.to_string(),
+    }
+}
+
 impl Endpoints {
     fn stands(&self, arn: &str) -> bool {
         self.0.subscription(arn).is_ok_and(|(_, one)| one.row.standing == Standing::Confirmed)
@@ -99,7 +109,7 @@ impl Endpoints {
     /// trouble will.
     fn answered(&self, cx: &Cx, handover: &Handover, answer: &Answer) -> Outcome {
         let text = String::from_utf8_lossy(&answer.body);
-        let said: String = format!("{} {}", answer.status, text.trim()).chars().take(200).collect();
+        let said = shortened(&format!("{} {}", answer.status, text.trim()));
         match answer.status {
             200..300 => {
                 self.log(cx, handover, Ended::Delivered, &said);

@@ -20,6 +20,9 @@ const MOST: usize = 50;
 pub fn checked(tags: Vec<Tag>) -> Result<BTreeMap<String, String>, Fault> {
     let mut map = BTreeMap::new();
     for tag in tags {
+        if tag.key.starts_with("aws:") {
+            return Err(invalid("aws: prefixed tag key names are not allowed for external use."));
+        }
         if map.insert(tag.key, tag.value).is_some() {
             return Err(invalid("Duplicated keys are not allowed."));
         }

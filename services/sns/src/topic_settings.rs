@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tidemill_platform::Fault;
+use tidemill_platform::{
+    Fault,
+    policy::{Flaw, check_resource_policy},
+};
 
 use crate::{archive, delivery_policy::DeliveryPolicy, protection, state::invalid};
 
@@ -59,7 +62,7 @@ impl TopicSettings {
     pub fn set(&mut self, is_fifo: bool, name: &str, value: &str) -> Result<(), Fault> {
         match name {
             "DisplayName" => self.display_name = display_name(value)?,
-            "Policy" => self.policy = document(name, value)?,
+            "Policy" => self.policy = policy(value)?,
             "DeliveryPolicy" => {
                 self.delivery_policy = document(name, value)?;
                 DeliveryPolicy::of_topic(self.delivery_policy.as_deref())?;
@@ -196,6 +199,17 @@ pub fn document(name: &str, value: &str) -> Result<Option<String>, Fault> {
         _ if value.trim().is_empty() => Ok(None),
         Ok(Value::Object(_)) => Ok(Some(value.into())),
         _ => Err(invalid(format!("{name}: failed to parse JSON."))),
+    }
+}
+
+fn policy(value: &str) -> Result<Option<String>, Fault> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    match check_resource_policy(value, "sns") {
+        Ok(()) => Ok(Some(value.to_string())),
+        Err(Flaw::Form) => Err(invalid("Policy Error: null")),
+        Err(Flaw::OtherService) => Err(invalid("Policy statement action out of service scope!")),
     }
 }
 

@@ -108,15 +108,20 @@ pub async fn change_message_visibility_batch(
         "ChangeMessageVisibilityBatchRequestEntry",
     )?;
     let mut result = ChangeMessageVisibilityBatchResult::default();
+    let mut last = None;
     for entry in input.entries {
         let timeout = entry.visibility_timeout.unwrap_or(0);
         match sqs.change_visibility(cx, &queue, &entry.receipt_handle, timeout) {
             Ok(ticket) => {
-                ticket.await;
+                last = Some(ticket);
                 result.successful.push(ChangeMessageVisibilityBatchResultEntry { id: entry.id });
             }
             Err(fault) => result.failed.push(error(entry.id, &fault)),
         }
+    }
+    // The log keeps their order: when the last is durable, all are.
+    if let Some(last) = last {
+        last.await;
     }
     Ok(result)
 }

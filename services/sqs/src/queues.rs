@@ -17,15 +17,17 @@ use crate::{
     },
     settings::Settings,
     state::{GRAVES, QUEUES, Queue, QueueRow, invalid, no_queue},
+    tags,
 };
 
 const MOST_LISTED: i32 = 1000;
 const PURGES_MS: i64 = 60_000;
 
 pub async fn create_queue(sqs: &Sqs, cx: &Cx, input: CreateQueueRequest) -> Result<CreateQueueResult, Fault> {
-    let queue = sqs
-        .create(cx, &input.queue_name, &input.attributes.unwrap_or_default(), input.tags.unwrap_or_default())
-        .await?;
+    let tags = input.tags.unwrap_or_default();
+    tags::check(&tags)?;
+    let attributes = input.attributes.unwrap_or_default();
+    let queue = sqs.create(cx, &input.queue_name, &attributes, tags).await?;
     Ok(CreateQueueResult { queue_url: Some(queue.url(cx)) })
 }
 

@@ -4,9 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tidemill_platform::{Arn, Fault};
+use tidemill_platform::{Arn, Fault, policy::check_resource_policy};
 
 use crate::api::{InvalidAttributeName, InvalidAttributeValue, QueueAttributeName as Name};
+
+/// What a policy may have, in bytes.
+const MOST_POLICY: usize = 8192;
+/// Values of `DeduplicationScope` and `FifoThroughputLimit` that make a queue one of high throughput.
+const BY_GROUP: &str = "messageGroup";
+const PER_GROUP: &str = "perMessageGroupId";
 
 /// Settings with AWS's defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +67,14 @@ impl Settings {
         for (name, value) in attributes {
             next.set(is_fifo, name, value)?;
         }
+        if next.throughput_limit == PER_GROUP && next.dedup_scope != BY_GROUP {
+            return Err(InvalidAttributeValue::new(format!(
+                "Invalid value for the parameter {}. Reason: {PER_GROUP} is allowed only when {} is {BY_GROUP}.",
+                Name::FifoThroughputLimit.as_str(),
+                Name::DeduplicationScope.as_str(),
+            ))
+            .into());
+        }
         Ok(next)
     }
 
@@ -74,7 +88,7 @@ impl Settings {
             Name::MessageRetentionPeriod => self.retention_s = number(name, value, 60, 1_209_600)?,
             Name::ReceiveMessageWaitTimeSeconds => self.wait_s = number(name, value, 0, 20)?,
             Name::VisibilityTimeout => self.visibility_s = number(name, value, 0, 43_200)?,
-            Name::Policy => self.policy = document(name, value)?,
+            Name::Policy => self.policy = policy(name, value)?,
             Name::RedrivePolicy => self.redrive = redrive(name, value)?,
             Name::RedriveAllowPolicy => self.redrive_allow = redrive_allow(name, value)?,
             Name::SqsManagedSseEnabled => self.managed_sse = boolean(name, value)?,
@@ -89,10 +103,10 @@ impl Settings {
             }
             Name::ContentBasedDeduplication if is_fifo => self.content_dedup = boolean(name, value)?,
             Name::DeduplicationScope if is_fifo => {
-                self.dedup_scope = one_of(name, value, &["queue", "messageGroup"])?;
+                self.dedup_scope = one_of(name, value, &["queue", BY_GROUP])?;
             }
             Name::FifoThroughputLimit if is_fifo => {
-                self.throughput_limit = one_of(name, value, &["perQueue", "perMessageGroupId"])?;
+                self.throughput_limit = one_of(name, value, &["perQueue", PER_GROUP])?;
             }
             _ => return Err(unknown(name)),
         }
@@ -165,6 +179,14 @@ fn document(name: &Name, value: &str) -> Result<Option<String>, Fault> {
     }
     let parsed: Result<Value, _> = serde_json::from_str(value);
     parsed.ok().filter(Value::is_object).map(|_| Some(value.to_string())).ok_or_else(|| bad(name))
+}
+
+fn policy(name: &Name, value: &str) -> Result<Option<String>, Fault> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let is_good = value.len() <= MOST_POLICY && check_resource_policy(value, "sqs").is_ok();
+    if is_good { Ok(Some(value.to_string())) } else { Err(bad(name)) }
 }
 
 fn redrive(name: &Name, value: &str) -> Result<Option<Redrive>, Fault> {

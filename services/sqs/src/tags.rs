@@ -1,5 +1,7 @@
 //! Tags of queues.
 
+use std::collections::BTreeMap;
+
 use tidemill_api::Unit;
 use tidemill_platform::{Cx, Fault};
 
@@ -13,6 +15,7 @@ const MOST: usize = 50;
 
 pub async fn tag_queue(sqs: &Sqs, cx: &Cx, input: TagQueueRequest) -> Result<Unit, Fault> {
     let queue = sqs.by_url(cx, &input.queue_url)?;
+    check(&input.tags)?;
     sqs.change(&queue, |row| {
         row.tags.extend(input.tags);
         if row.tags.len() > MOST {
@@ -21,6 +24,21 @@ pub async fn tag_queue(sqs: &Sqs, cx: &Cx, input: TagQueueRequest) -> Result<Uni
         Ok(Unit)
     })
     .await
+}
+
+/// Checks tags that a caller gives; stacks may give others.
+pub fn check(tags: &BTreeMap<String, String>) -> Result<(), Fault> {
+    for (key, value) in tags {
+        if key.starts_with("aws:") {
+            return Err(invalid("aws: prefixed tag key names are not allowed for external use."));
+        }
+        if !(1..=128).contains(&key.chars().count()) || value.chars().count() > 256 {
+            return Err(invalid(
+                "Tag keys must be between 1 and 128 characters in length, tag values between 0 and 256.",
+            ));
+        }
+    }
+    Ok(())
 }
 
 pub async fn untag_queue(sqs: &Sqs, cx: &Cx, input: UntagQueueRequest) -> Result<Unit, Fault> {
