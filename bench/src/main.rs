@@ -73,6 +73,8 @@ pub enum Suite {
     Lambda,
     /// Python versions that begin from a snapshot.
     Snapstart,
+    /// Java functions warm and cold, where there is a JDK.
+    Java,
     /// WebAssembly functions warm and cold.
     Wasm,
     /// A hundred and a thousand functions at once from zero; a thousand that are only deployed.
@@ -95,7 +97,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 impl Suite {
     fn connections(self) -> Vec<usize> {
         match self {
-            Suite::Lambda | Suite::Wasm => vec![1, 8],
+            Suite::Lambda | Suite::Java | Suite::Wasm => vec![1, 8],
             _ => vec![1, 16],
         }
     }
@@ -144,6 +146,7 @@ fn run(options: &Options) -> Result<()> {
             Suite::Idle => suites::idle::run(options, &mut report)?,
             Suite::Lambda => suites::lambda::run(options, &mut report)?,
             Suite::Snapstart => suites::lambda::snapstart(options, &mut report)?,
+            Suite::Java => suites::lambda::java(options, &mut report)?,
             Suite::Wasm => suites::lambda::wasm(options, &mut report)?,
             Suite::Scale => suites::lambda::scale(options, &mut report)?,
             Suite::Pipeline => suites::pipeline::run(options, &mut report)?,

@@ -118,7 +118,15 @@ ENDED = "The runtime parameter of {} is no longer supported for creating or upda
     ({"LoggingConfig": {"LogFormat": "Text", "ApplicationLogLevel": "DEBUG"}}, "InvalidParameterValueException", None),
     ({"Tags": {f"k{n}": "v" for n in range(51)}}, "InvalidParameterValueException", None),
     ({"PackageType": "Image", "Code": {"ImageUri": "000000000000.dkr.ecr.us-east-1.amazonaws.com/app:1"}}, "NotImplemented", None),
-    ({"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}, "NotImplemented", None),
+    ({"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}, "NotImplemented", "Tidemill does not implement Lambda's VpcConfig yet."),
+    ({"KMSKeyArn": "arn:aws:kms:us-east-1:000000000000:key/1"}, "NotImplemented", "Tidemill does not implement Lambda's KMSKeyArn yet."),
+    ({"FileSystemConfigs": [{"Arn": "arn:aws:elasticfilesystem:us-east-1:000000000000:access-point/fsap-0123456789abcdef0", "LocalMountPath": "/mnt/files"}]},
+     "NotImplemented", "Tidemill does not implement Lambda's FileSystemConfigs yet."),
+    ({"ImageConfig": {"Command": ["app.handler"]}}, "NotImplemented", "Tidemill does not implement Lambda's ImageConfig yet."),
+    ({"DurableConfig": {"ExecutionTimeout": 60}}, "NotImplemented", "Tidemill does not implement Lambda's DurableConfig yet."),
+    ({"Code": {"ZipFile": CODE}, "PublishTo": "LATEST_PUBLISHED"}, "NotImplemented", "Tidemill does not implement Lambda's PublishTo yet."),
+    ({"DeadLetterConfig": {"TargetArn": "arn:aws:ec2:us-east-1:000000000000:x"}}, "InvalidParameterValueException", None),
+    ({"SnapStart": {"ApplyOn": "PublishedVersions"}}, "InvalidParameterValueException", "python3.11 is not supported for SnapStart enabled functions."),
     ({"CodeSigningConfigArn": "arn:aws:lambda:us-east-1:000000000000:code-signing-config:csc-0123456789abcdefg"}, "NotImplemented", None),
 ])
 def test_what_cannot_be_is_refused_and_changes_nothing(functions, name, wanted, code, message):

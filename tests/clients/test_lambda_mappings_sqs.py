@@ -70,7 +70,9 @@ def test_a_message_becomes_a_record(source, eventually):
     sent = source.queues.send_message(QueueUrl=source.url, MessageBody="hello", MessageAttributes=attributes)
     [event] = eventually(source.seen)
     [record] = event["Records"]
-    assert record["messageId"] == sent["MessageId"] and record["body"] == "hello" and record["md5OfBody"] == sent["MD5OfMessageBody"]
+    assert list(record) == ["messageId", "receiptHandle", "body", "attributes", "messageAttributes", "md5OfMessageAttributes", "md5OfBody",
+                            "eventSource", "eventSourceARN", "awsRegion"]
+    assert record["md5OfMessageAttributes"] == sent["MD5OfMessageAttributes"] and record["messageId"] == sent["MessageId"] and record["body"] == "hello" and record["md5OfBody"] == sent["MD5OfMessageBody"]
     assert record["eventSource"] == "aws:sqs" and record["eventSourceARN"] == source.arn and record["awsRegion"] == "us-east-1"
     assert record["attributes"]["ApproximateReceiveCount"] == "1" and record["attributes"]["SentTimestamp"].isdigit()
     assert record["messageAttributes"]["kind"] == {"stringValue": "order", "stringListValues": [], "binaryListValues": [], "dataType": "String"}
@@ -150,14 +152,28 @@ def handler(event, context):
     assert steps[0]["detail"] == "the function reported it as failed"
 
 
-@pytest.mark.parametrize("answer", ["{'batchItemFailures': [{'itemIdentifier': ''}]}", "{'batchItemFailures': [{'id': 1}]}",
-                                    "{'batchItemFailures': [{'itemIdentifier': 'nobody'}]}"])
-def test_malformed_reports_fail_the_whole_batch(source, eventually, answer):
-    code = NOTES + f"def handler(event, context):\n    note(context, event)\n    return {answer} if len(boto3.client('dynamodb').scan(TableName=os.environ['NOTES'])['Items']) == 1 else None\n"
-    source.make(code, queue={"VisibilityTimeout": "2"}, timeout=2, FunctionResponseTypes=["ReportBatchItemFailures"])
-    source.send("one")
-    eventually(lambda: len(source.seen()) == 2 and source.left() == 0)
-    assert source.seen()[1]["Records"][0]["attributes"]["ApproximateReceiveCount"] == "2"
+SUCCESSES = ["None", "''", "{}", "{'batchItemFailures': None}", "{'batchItemFailures': []}", "{'other': 1}"]
+FAILURES = ["'text'", "[]", "{'batchItemFailures': 'x'}", "{'batchItemFailures': ['x']}", "{'batchItemFailures': [{'itemIdentifier': ''}]}",
+            "{'batchItemFailures': [{'itemIdentifier': None}]}", "{'batchItemFailures': [{'itemIdentifier': 1}]}",
+            "{'batchItemFailures': [{'itemIdentifier': ids[0]}, {'itemIdentifier': 'nobody'}]}", "{'batchItemFailures': [{'id': ids[0]}]}", "1 / 0"]
+SECOND = "{'batchItemFailures': [{'itemIdentifier': ids[1]}]}"
+
+
+@pytest.mark.parametrize("fifo", [False, True])
+@pytest.mark.parametrize("answer, again", [(answer, []) for answer in SUCCESSES] + [(answer, ["one", "two"]) for answer in FAILURES] + [(SECOND, ["two"])])
+def test_reports_of_failed_messages_are_read_as_lambda_documents(source, eventually, answer, again, fifo):
+    code = NOTES + f"""
+def handler(event, context):
+    note(context, event)
+    ids = [record['messageId'] for record in sorted(event['Records'], key=lambda record: record['body'])]
+    return {answer} if event['Records'][0]['attributes']['ApproximateReceiveCount'] == '1' else None
+"""
+    source.make(code, fifo=fifo, queue={"VisibilityTimeout": "2"}, timeout=2, Enabled=False, FunctionResponseTypes=["ReportBatchItemFailures"])
+    source.send("one", "two", **({"MessageGroupId": "g"} if fifo else {}))
+    source.functions.update_event_source_mapping(UUID=source.mapping["UUID"], Enabled=True)
+    eventually(lambda: source.left() == 0)
+    batches = source.bodies()
+    assert sorted(batches[0]) == ["one", "two"] and flat(batches[1:]) == again
 
 
 def test_messages_that_no_filter_wants_are_deleted(source, eventually):
@@ -203,7 +219,7 @@ def test_a_disabled_mapping_takes_nothing(source, eventually):
     assert source.mapping["State"] == "Disabled"
     source.send("one")
     assert source.left() == 1 and source.seen() == []
-    assert source.functions.update_event_source_mapping(UUID=source.mapping["UUID"], Enabled=True)["State"] == "Updating"
+    assert source.functions.update_event_source_mapping(UUID=source.mapping["UUID"], Enabled=True)["State"] == "Enabling"
     eventually(lambda: source.bodies() == [["one"]] and source.left() == 0)
     source.functions.delete_event_source_mapping(UUID=source.mapping["UUID"])
     source.send("two")

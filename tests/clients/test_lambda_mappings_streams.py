@@ -1,6 +1,7 @@
 """Event source mappings of DynamoDB streams: order, retries, partial failures, destinations, starting again."""
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -89,8 +90,87 @@ def test_what_fails_for_good_is_told_to_its_destination(server, source, name, ev
     assert told["requestContext"]["condition"] == "RetryAttemptsExhausted" and told["requestContext"]["functionArn"].endswith(f":{name}")
     info = told["DDBStreamBatchInfo"]
     assert info["streamArn"] == source.stream and info["batchSize"] == 1 and info["startSequenceNumber"] == info["endSequenceNumber"]
+    assert list(told) == ["requestContext", "responseContext", "version", "timestamp", "DDBStreamBatchInfo"] and told["version"] == "1.0"
+    assert told["responseContext"] == {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"}
+    assert told["requestContext"]["approximateInvokeCount"] == 1 and re.fullmatch(r"[-\d]{10}T[:\d]{8}\.\d{3}Z", told["timestamp"])
+    assert re.fullmatch(r"[-\d]{10}T[:\d]{8}Z", info["approximateArrivalOfFirstRecord"]), "streams of tables know the second"
     source.put("good")
     eventually(lambda: "good" in source.seen())
+
+
+def test_splitting_a_batch_uses_up_no_retry(source, eventually):
+    source.function()
+    source.put("a", "bad", "c", "d")
+    source.map(BisectBatchOnFunctionError=True, MaximumRetryAttempts=1)
+    eventually(lambda: "d" in source.seen(), seconds=40)
+    # The whole, the first half, and what is left of that with its retry.
+    assert source.seen() == {"a": 3, "bad": 4, "c": 1, "d": 1}
+
+
+def test_records_that_a_stream_no_longer_keeps_are_passed_over(private_server, name, eventually):
+    source = Source(private_server, name).function()
+    source.put("bad")
+    source.map()
+    eventually(lambda: source.seen().get("bad"))
+    subprocess.run([BINARY, "--endpoint", private_server.endpoint, "clock", "advance", "25h"], check=True, capture_output=True)
+    source.put("later")
+    eventually(lambda: "later" in source.seen())
+
+
+def test_a_bucket_gets_the_records_themselves(server, source, name, eventually):
+    objects = server.client("s3")
+    objects.create_bucket(Bucket=name)
+    source.function()
+    source.put("bad")
+    uuid = source.map(MaximumRetryAttempts=0, DestinationConfig={"OnFailure": {"Destination": f"arn:aws:s3:::{name}"}})
+    [found] = eventually(lambda: objects.list_objects_v2(Bucket=name).get("Contents"))
+    told = json.loads(objects.get_object(Bucket=name, Key=found["Key"])["Body"].read())
+    shard = told["DDBStreamBatchInfo"]["shardId"]
+    assert re.fullmatch(rf"aws/lambda/{uuid}/{shard}/\d{{4}}/\d\d/\d\d/[-\d]{{10}}T\d\d\.\d\d\.\d\d-[-0-9a-f]{{36}}", found["Key"])
+    assert [record["dynamodb"]["Keys"]["id"]["S"] for record in json.loads(told["payload"])["Records"]] == ["bad"]
+
+
+def test_a_mapping_tells_how_its_last_invocation_went(source, eventually):
+    source.function()
+    uuid = source.map(MaximumRetryAttempts=0)
+    result = lambda: source.functions.get_event_source_mapping(UUID=uuid)["LastProcessingResult"]
+    assert result() == "No records processed"
+    source.put("good")
+    eventually(lambda: result() == "OK")
+    source.put("bad")
+    eventually(lambda: result() == "PROBLEM: Function call failed")
+
+
+# Notes each batch, and answers the first of them what the test wants.
+ANSWERS = """
+import os, boto3
+seen = boto3.resource("dynamodb").Table(os.environ["SEEN"])
+def handler(event, context):
+    noted = seen.update_item(Key={"id": "batches"}, UpdateExpression="ADD tries :one", ExpressionAttributeValues={":one": 1}, ReturnValues="ALL_NEW")
+    keys = [record["dynamodb"]["Keys"]["id"]["S"] for record in event["Records"]]
+    if noted["Attributes"]["tries"] > 1:
+        for key in keys:
+            seen.put_item(Item={"id": key, "tries": noted["Attributes"]["tries"]})
+        return None
+    sequences = [record["dynamodb"]["SequenceNumber"] for record in event["Records"]]
+    return ANSWER
+"""
+SUCCESSES = ["None", "''", "[]", "{}", "{'batchItemFailures': None}", "{'batchItemFailures': []}", "{'other': 1}"]
+FAILURES = ["'text'", "[1]", "{'batchItemFailures': 'x'}", "{'batchItemFailures': ['x']}", "{'batchItemFailures': [{'itemIdentifier': ''}]}",
+            "{'batchItemFailures': [{'itemIdentifier': None}]}", "{'batchItemFailures': [{'itemIdentifier': 1}]}",
+            "{'batchItemFailures': [{'itemIdentifier': 'nobody'}]}", "{'batchItemFailures': [{'id': sequences[1]}]}", "1 / 0"]
+SECOND = "{'batchItemFailures': [{'itemIdentifier': sequences[2]}, {'itemIdentifier': sequences[1]}]}"
+
+
+@pytest.mark.parametrize("answer, again", [(answer, []) for answer in SUCCESSES] + [(answer, ["a", "b", "c"]) for answer in FAILURES] + [(SECOND, ["b", "c"])])
+def test_reports_of_failed_records_are_read_as_lambda_documents(source, eventually, answer, again):
+    function(source.server, source.name, zipped(app__py=ANSWERS.replace("ANSWER", answer)), Environment={"Variables": {"SEEN": source.name + "-seen"}})
+    source.put("a", "b", "c")
+    source.map(FunctionResponseTypes=["ReportBatchItemFailures"])
+    eventually(lambda: source.seen().get("batches") == 1 + bool(again))
+    source.put("last")
+    eventually(lambda: "last" in source.seen())
+    assert sorted(source.seen()) == sorted(again + ["batches", "last"])
 
 
 def test_a_mapping_of_new_records_leaves_the_old_ones(source, eventually):
@@ -180,14 +260,16 @@ def test_mappings_that_cannot_be(source, name):
              {"MaximumBatchingWindowInSeconds": 301}, {"BatchSize": 200, "MaximumBatchingWindowInSeconds": 0, "ScalingConfig": {"MaximumConcurrency": 2}}]
     wrong.append({"TumblingWindowInSeconds": 901})
     wrong.append({"StartingPosition": "AT_TIMESTAMP", "StartingPositionTimestamp": 0})
+    wrong.append({"DestinationConfig": {"OnFailure": {"Destination": "arn:aws:lambda:us-east-1:000000000000:function:f"}}})
     for settings in wrong:
         with pytest.raises(source.functions.exceptions.ClientError) as info:
             source.map(**settings)
         assert info.value.response["Error"]["Code"] in ("InvalidParameterValueException", "ValidationException"), settings
         assert info.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
     assert source.functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"] == []
-    with refused("ResourceNotFoundException", 404):
+    with refused("InvalidParameterValueException", 400) as info:
         source.functions.create_event_source_mapping(EventSourceArn=source.stream, FunctionName=name + "x", StartingPosition="LATEST")
+    assert info.value.response["Error"]["Message"] == "Function does not exist"
     for ask in [source.functions.get_event_source_mapping, source.functions.delete_event_source_mapping]:
         with refused("ResourceNotFoundException", 404) as info:
             ask(UUID="00000000-0000-4000-8000-000000000000")

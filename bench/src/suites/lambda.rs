@@ -1,10 +1,11 @@
 //! Lambda: functions warm and cold, many at once, what each further sandbox costs, and messages that wake functions.
 //!
-//! Each function does next to nothing, so that the figures are the platform's. `scale` is about many, `queue` about SQS, `snapstart` and
-//! `wasm` about other ways to begin; `functions` makes what is invoked.
+//! Each function does next to nothing, so that the figures are the platform's. `scale` is about many, `queue` about SQS, `snapstart`, `java`
+//! and `wasm` about other ways to begin; `functions` makes what is invoked.
 
 pub mod bootstrap;
 mod functions;
+mod java;
 mod queue;
 mod scale;
 mod snapstart;
@@ -43,6 +44,10 @@ pub fn scale(options: &Options, report: &mut Report) -> Result<()> {
 
 pub fn snapstart(options: &Options, report: &mut Report) -> Result<()> {
     snapstart::run(options, report)
+}
+
+pub fn java(options: &Options, report: &mut Report) -> Result<()> {
+    java::run(options, report)
 }
 
 pub fn wasm(options: &Options, report: &mut Report) -> Result<()> {

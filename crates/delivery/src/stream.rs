@@ -483,6 +483,8 @@ impl Pump {
                         attempts += 1;
                         self.note(&batch, Step::Failed, &reason, attempts, took_us);
                         if self.mapping.bisect && batch.len() > 1 {
+                            // What is split has not used up a retry.
+                            attempts -= 1;
                             let second = batch.split_off(batch.len() / 2);
                             stack.push((second, attempts));
                         } else {

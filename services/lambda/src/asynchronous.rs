@@ -1,29 +1,48 @@
 //! A function as a target of deliveries: its queue of asynchronous invocations, their retries, destinations and
 //! dead-letter queue. Source: "Invoking a Lambda function asynchronously" in the Lambda developer guide.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
-use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tidemill_delivery::{Attempt, Event, Handover, Lane, Outcome, Policy, Route, Target, policy::Backoff};
 use tidemill_platform::{Arn, Cx, Fault};
 use tidemill_sandbox::Outcome as Ran;
 
-use crate::{Lambda, names::Named, run::Call, state::InvokeConfigRow};
+use crate::{
+    Lambda,
+    destinations::{self, Telling},
+    names::Named,
+    run::Call,
+    state::{FunctionRow, InvokeConfigRow},
+};
 
 pub const ROUTE: &str = "lambda.async";
 
 /// Attempts of one function at the same time.
 const WIDTH: usize = 1000;
 
-pub struct Functions(pub Arc<Lambda>);
+/// Failed versions that are remembered at most.
+const MOST_FAILED: usize = 100_000;
+
+pub struct Functions {
+    lambda: Arc<Lambda>,
+    /// Request id → the version that failed last, of invocations by alias or version.
+    failed: Mutex<HashMap<String, String>>,
+}
+
+impl Functions {
+    pub fn new(lambda: &Arc<Lambda>) -> Functions {
+        Functions { lambda: lambda.clone(), failed: Mutex::default() }
+    }
+}
 
 impl Target for Functions {
     fn accept(&self, cx: &Cx, target: &Arn, mut event: Event) -> Result<Handover, Fault> {
         let arn = target.to_string();
         let named = Named::read(cx, &arn, None)?;
-        let row = self.0.get(&named)?;
+        let row = self.lambda.get(&named)?;
         if !row.has(named.qualifier.as_deref()) {
             return Err(named.not_found());
         }
@@ -58,26 +77,67 @@ impl Route for Functions {
 
     fn exhausted(&self, cx: &Cx, handover: &Handover, reason: &str) -> Vec<Handover> {
         let Ok(named) = Named::read(cx, &handover.target, None) else { return Vec::new() };
-        let Ok(row) = self.0.get(&named) else { return Vec::new() };
+        let Ok(row) = self.lambda.get(&named) else { return Vec::new() };
+        let failure = Failure::read(&row, handover, reason);
+        let version = self.executed(cx, &named, &row, handover);
+        let mut follow = Vec::new();
         let config = row.invoke_configs.get(named.qualifier.as_deref().unwrap_or("$LATEST"));
-        let (condition, answer) = split(reason);
-        if let Some(arn) = config.and_then(|config| config.on_failure.as_deref()) {
-            let record = record(cx, handover, condition, "Unhandled", &answer);
-            return self.follow(cx, arn, handover, record, BTreeMap::new());
+        if let Some(to) = config.and_then(|config| config.on_failure.as_deref()) {
+            let record = record(cx, handover, &version, &failure.told());
+            follow.extend(self.tell(cx, to, handover, record, false));
         }
-        match row.latest.dead_letter_arn.as_deref() {
-            Some(arn) => {
-                let message =
-                    answer.get("errorMessage").and_then(Value::as_str).unwrap_or(reason).to_string();
-                let attributes = json!({
-                    "RequestID": {"DataType": "String", "StringValue": request_id(handover)},
-                    "ErrorCode": {"DataType": "Number", "StringValue": "200"},
-                    "ErrorMessage": {"DataType": "String", "StringValue": message.chars().take(1024).collect::<String>()},
-                });
-                let attributes = [("message-attributes".to_string(), attributes.to_string())].into();
-                self.follow(cx, arn, handover, handover.payload.clone(), attributes)
-            }
-            None => Vec::new(),
+        let configuration = row.resolve(Some(&version), cx.random()).map_or(&row.latest, |(_, found)| found);
+        if let Some(to) = configuration.dead_letter_arn.as_deref() {
+            follow.extend(self.dead_letter(cx, to, handover, &failure));
+        }
+        follow
+    }
+}
+
+/// What reasons begin with where the function was not run.
+const NOT_RUN: &str = "not run: ";
+
+/// How an event ended that is given up.
+struct Failure {
+    /// As AWS names it.
+    condition: &'static str,
+    attempts: u32,
+    /// The function's last answer; else why it was not run.
+    answer: Result<Value, String>,
+}
+
+impl Failure {
+    fn read(row: &FunctionRow, handover: &Handover, reason: &str) -> Failure {
+        let answer = match reason.strip_prefix(NOT_RUN) {
+            Some(why) => Err(why.to_string()),
+            None => Ok(serde_json::from_str(reason).unwrap_or_else(|_| reason.into())),
+        };
+        let last = handover.attempts + 1 >= handover.policy.max_attempts;
+        let condition = match &answer {
+            Ok(_) if last => "RetriesExhausted",
+            Err(_) if row.reserved_concurrency == Some(0) => "ZeroReservedConcurrency",
+            Err(why) if why.starts_with("RecursiveInvocationException") => "RetriesExhausted",
+            _ => "EventAgeExceeded",
+        };
+        let ran = u32::from(condition != "ZeroReservedConcurrency");
+        Failure { condition, attempts: handover.tries + ran, answer }
+    }
+
+    fn told(&self) -> Told<'_> {
+        let answer = self.answer.as_ref().ok();
+        Told { condition: self.condition, attempts: self.attempts, error: true, answer }
+    }
+
+    /// What a dead letter says of it: a status and a sentence.
+    fn error(&self) -> (&'static str, String) {
+        match &self.answer {
+            Ok(answer) => match answer.get("errorMessage").and_then(Value::as_str) {
+                Some(message) => ("200", message.to_string()),
+                None => ("200", answer.to_string()),
+            },
+            Err(why) if why.starts_with("TooManyRequestsException") => ("429", why.clone()),
+            Err(why) if why.starts_with("RecursiveInvocationException") => ("400", why.clone()),
+            Err(why) => ("500", why.clone()),
         }
     }
 }
@@ -86,7 +146,7 @@ impl Functions {
     async fn try_once(&self, cx: &Cx, handover: &Handover) -> Outcome {
         let named = match Named::read(cx, &handover.target, None) {
             Ok(named) => named,
-            Err(fault) => return Outcome::GiveUp { reason: fault.to_string() },
+            Err(fault) => return Outcome::GiveUp { reason: format!("{NOT_RUN}{fault}") },
         };
         let context = handover.attributes.get("client-context").cloned();
         let call = Call {
@@ -95,60 +155,110 @@ impl Functions {
             chained: counts_loops(handover),
             ..Call::new(request_id(handover))
         };
-        match self.0.run(cx, &named, call).await {
-            Ok((_, ran)) if ran.function_error.is_none() => {
-                Outcome::Delivered { detail: ran.told(), then: self.on_success(cx, &named, handover, &ran) }
-            }
-            Ok((_, ran)) => Outcome::Retry {
-                reason: String::from_utf8_lossy(&ran.payload).into_owned(),
-                counts: true,
-                after_ms: None,
+        match self.lambda.run(cx, &named, call).await {
+            Ok((version, ran)) if ran.function_error.is_none() => Outcome::Delivered {
+                detail: ran.told(),
+                then: self.on_success(cx, &named, &version, handover, &ran),
             },
-            Err(fault) if fault.code() == "RecursiveInvocationException" => {
-                Outcome::GiveUp { reason: fault.to_string() }
+            Ok((version, ran)) => {
+                self.remember(handover, version);
+                let reason = String::from_utf8_lossy(&ran.payload).into_owned();
+                Outcome::Retry { reason, counts: true, after_ms: None }
             }
-            Err(fault) if fault.code() == "TooManyRequestsException" || fault.status() >= 500 => {
-                Outcome::Retry { reason: fault.to_string(), counts: false, after_ms: None }
-            }
-            Err(fault) => Outcome::GiveUp { reason: fault.to_string() },
+            Err(fault) => self.not_run(&named, &fault),
         }
     }
 
-    fn on_success(&self, cx: &Cx, named: &Named, handover: &Handover, ran: &Ran) -> Vec<Handover> {
-        let Ok(row) = self.0.get(named) else { return Vec::new() };
-        let config = row.invoke_configs.get(named.qualifier.as_deref().unwrap_or("$LATEST"));
-        let Some(arn) = config.and_then(|config| config.on_success.as_deref()) else { return Vec::new() };
-        let answer = serde_json::from_slice(&ran.payload).unwrap_or(Value::Null);
-        self.follow(cx, arn, handover, record(cx, handover, "Success", "", &answer), BTreeMap::new())
+    fn not_run(&self, named: &Named, fault: &Fault) -> Outcome {
+        let reason = format!("{NOT_RUN}{fault}");
+        // Without concurrency nothing will run it; AWS does not wait for that to change.
+        let never = self.lambda.get(named).is_ok_and(|row| row.reserved_concurrency == Some(0));
+        let passes = fault.code() == "TooManyRequestsException" || fault.status() >= 500;
+        if passes && !never && fault.code() != "RecursiveInvocationException" {
+            Outcome::Retry { reason, counts: false, after_ms: None }
+        } else {
+            Outcome::GiveUp { reason }
+        }
     }
 
-    fn follow(
+    fn on_success(
         &self,
         cx: &Cx,
-        arn: &str,
+        named: &Named,
+        version: &str,
         handover: &Handover,
-        payload: Bytes,
-        attributes: BTreeMap<String, String>,
+        ran: &Ran,
     ) -> Vec<Handover> {
+        self.failed.lock().remove(&request_id(handover));
+        let Ok(row) = self.lambda.get(named) else { return Vec::new() };
+        let config = row.invoke_configs.get(named.qualifier.as_deref().unwrap_or("$LATEST"));
+        let Some(to) = config.and_then(|config| config.on_success.as_deref()) else { return Vec::new() };
+        let answer = serde_json::from_slice(&ran.payload).unwrap_or(Value::Null);
+        let told =
+            Told { condition: "Success", attempts: handover.tries + 1, error: false, answer: Some(&answer) };
+        self.tell(cx, to, handover, record(cx, handover, version, &told), true).into_iter().collect()
+    }
+
+    /// Keeps which version failed where that was chosen by weight; any other can be found again.
+    fn remember(&self, handover: &Handover, version: String) {
+        let mut failed = self.failed.lock();
+        if failed.len() < MOST_FAILED && handover.target.matches(':').count() > 6 {
+            failed.insert(request_id(handover), version);
+        }
+    }
+
+    /// The version that ran last.
+    fn executed(&self, cx: &Cx, named: &Named, row: &FunctionRow, handover: &Handover) -> String {
+        let failed = self.failed.lock().remove(&request_id(handover));
+        let now = || row.resolve(named.qualifier.as_deref(), cx.random()).map(|(version, _)| version);
+        failed.or_else(now).unwrap_or_else(|| "$LATEST".into())
+    }
+
+    fn tell(
+        &self,
+        cx: &Cx,
+        to: &str,
+        handover: &Handover,
+        record: Value,
+        succeeded: bool,
+    ) -> Option<Handover> {
+        let telling = Telling {
+            to,
+            id: handover.event_id.clone(),
+            source: handover.target.clone(),
+            record,
+            succeeded,
+            folder: format!("async/{}", handover.target.split(':').nth(6).unwrap_or_default()),
+            trace: handover.trace(),
+        };
+        destinations::tell(&self.lambda, cx, telling)
+    }
+
+    /// The event itself, with what went wrong beside it.
+    fn dead_letter(&self, cx: &Cx, to: &str, handover: &Handover, failure: &Failure) -> Option<Handover> {
+        let (code, message) = failure.error();
+        let attributes = json!({
+            "RequestID": {"DataType": "String", "StringValue": request_id(handover)},
+            "ErrorCode": {"DataType": "Number", "StringValue": code},
+            "ErrorMessage": {"DataType": "String", "StringValue": first_kib(&message)},
+        });
         let event = Event {
             id: handover.event_id.clone(),
             source: handover.target.clone(),
             via: "destination".into(),
-            payload,
-            attributes,
+            payload: handover.payload.clone(),
+            attributes: [("message-attributes".to_string(), attributes.to_string())].into(),
             trace: handover.trace(),
         };
-        let taken = arn
-            .parse::<Arn>()
-            .map_err(|_| Fault::validation("no ARN"))
-            .and_then(|arn| self.0.delivery.accept(cx, &arn, event));
-        taken
-            .map_err(
-                |fault| tracing::warn!(destination = arn, %fault, "a destination does not take the record"),
-            )
-            .into_iter()
-            .collect()
+        let arn = to.parse::<Arn>().map_err(|_| Fault::validation("no ARN"));
+        let taken = arn.and_then(|arn| self.lambda.delivery.accept(cx, &arn, event));
+        taken.map_err(|fault| tracing::warn!(queue = to, %fault, "a dead letter is not taken")).ok()
     }
+}
+
+/// The beginning of a text, 1 KiB at most.
+fn first_kib(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(1024)).unwrap_or_default()
 }
 
 /// Whether AWS looks for loops through what sent this event.
@@ -161,42 +271,34 @@ fn request_id(handover: &Handover) -> String {
     handover.attributes.get("request-id").cloned().unwrap_or_default()
 }
 
-/// The condition that AWS names for a last failure, and the function's answer if it gave one.
-fn split(reason: &str) -> (&'static str, Value) {
-    match serde_json::from_str(reason) {
-        Ok(answer @ Value::Object(_)) => ("RetriesExhausted", answer),
-        _ if reason.contains("age") => ("EventAgeExceeded", Value::Null),
-        _ => ("RetriesExhausted", Value::Null),
-    }
+/// What a record says of how it went.
+struct Told<'a> {
+    condition: &'a str,
+    attempts: u32,
+    error: bool,
+    /// None when the function was not run.
+    answer: Option<&'a Value>,
 }
 
 /// The document that destinations get.
-fn record(cx: &Cx, handover: &Handover, condition: &str, error: &str, answer: &Value) -> Bytes {
-    let at = jiff::Timestamp::from_millisecond(cx.now().millis())
-        .unwrap_or_default()
-        .strftime("%Y-%m-%dT%H:%M:%S.%3fZ")
-        .to_string();
-    let invoked = if handover.target.matches(':').count() == 6 {
-        format!("{}:$LATEST", handover.target)
-    } else {
-        handover.target.clone()
-    };
-    let mut context = json!({"statusCode": 200, "executedVersion": "$LATEST"});
-    if !error.is_empty() {
-        context["functionError"] = error.into();
-    }
-    let record = json!({
+fn record(cx: &Cx, handover: &Handover, version: &str, told: &Told<'_>) -> Value {
+    let mut record = json!({
         "version": "1.0",
-        "timestamp": at,
+        "timestamp": destinations::shown(cx.now()),
         "requestContext": {
             "requestId": request_id(handover),
-            "functionArn": invoked,
-            "condition": condition,
-            "approximateInvokeCount": handover.tries + 1,
+            "functionArn": destinations::with_version(&handover.target),
+            "condition": told.condition,
+            "approximateInvokeCount": told.attempts,
         },
         "requestPayload": serde_json::from_slice::<Value>(&handover.payload).unwrap_or(Value::Null),
-        "responseContext": context,
-        "responsePayload": answer,
     });
-    Bytes::from(record.to_string())
+    if let Some(answer) = told.answer {
+        record["responseContext"] = json!({"statusCode": 200, "executedVersion": version});
+        if told.error {
+            record["responseContext"]["functionError"] = "Unhandled".into();
+        }
+        record["responsePayload"] = answer.clone();
+    }
+    record
 }

@@ -167,6 +167,12 @@ fn check(cx: &Cx, next: &Configuration) -> Result<(), Fault> {
             next.architecture
         )));
     }
+    let dead_letters = next.dead_letter_arn.as_deref().and_then(|arn| arn.split(':').nth(2));
+    if dead_letters.is_some_and(|service| !matches!(service, "sqs" | "sns")) {
+        return invalid(
+            "The target of a DeadLetterConfig is a queue of Amazon SQS or a topic of Amazon SNS.".to_string(),
+        );
+    }
     crate::code::check_together(next.unpacked_size, &next.layers)?;
     crate::snapstart::check(next)?;
     check_role(cx, &next.role)

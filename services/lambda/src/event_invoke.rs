@@ -12,6 +12,7 @@ use crate::{
         PutFunctionEventInvokeConfigRequest, ResourceNotFoundException,
         UpdateFunctionEventInvokeConfigRequest,
     },
+    destinations,
     names::Named,
     state::{FunctionRow, InvokeConfigRow},
 };
@@ -22,9 +23,14 @@ pub async fn put_function_event_invoke_config(
     input: PutFunctionEventInvokeConfigRequest,
 ) -> Result<FunctionEventInvokeConfig, Fault> {
     let named = Named::read(cx, &input.function_name, input.qualifier.as_deref())?;
+    if input.maximum_event_age_in_seconds.or(input.maximum_retry_attempts).is_none()
+        && input.destination_config.is_none()
+    {
+        return Err(invalid("You must specify at least one of error handling or destination setting."));
+    }
     let wanted =
         wanted(input.maximum_event_age_in_seconds, input.maximum_retry_attempts, input.destination_config);
-    check(lambda, &wanted)?;
+    check(lambda, cx, &named, &wanted)?;
     store(lambda, cx, &named, |_| Ok(wanted)).await
 }
 
@@ -34,16 +40,22 @@ pub async fn update_function_event_invoke_config(
     input: UpdateFunctionEventInvokeConfigRequest,
 ) -> Result<FunctionEventInvokeConfig, Fault> {
     let named = Named::read(cx, &input.function_name, input.qualifier.as_deref())?;
+    if input.maximum_event_age_in_seconds.or(input.maximum_retry_attempts).is_none()
+        && input.destination_config.is_none()
+    {
+        return Err(invalid("You must specify at least one of error handling or destination setting."));
+    }
+    let keeps = input.destination_config.is_none();
     let wanted =
         wanted(input.maximum_event_age_in_seconds, input.maximum_retry_attempts, input.destination_config);
-    check(lambda, &wanted)?;
+    check(lambda, cx, &named, &wanted)?;
     store(lambda, cx, &named, |there| {
         let there = there.ok_or_else(|| none(&named))?;
         Ok(InvokeConfigRow {
             max_age_s: wanted.max_age_s.or(there.max_age_s),
             retries: wanted.retries.or(there.retries),
-            on_success: wanted.on_success.or(there.on_success),
-            on_failure: wanted.on_failure.or(there.on_failure),
+            on_success: if keeps { there.on_success } else { wanted.on_success },
+            on_failure: if keeps { there.on_failure } else { wanted.on_failure },
             modified_at: 0,
         })
     })
@@ -56,11 +68,9 @@ async fn store(
     named: &Named,
     make: impl FnOnce(Option<InvokeConfigRow>) -> Result<InvokeConfigRow, Fault>,
 ) -> Result<FunctionEventInvokeConfig, Fault> {
+    expect_function(lambda, named)?;
     lambda
         .change(named, None, |row| {
-            if !row.has(named.qualifier.as_deref()) {
-                return Err(named.not_found());
-            }
             let key = key(named);
             let config = InvokeConfigRow {
                 modified_at: cx.now().millis(),
@@ -79,7 +89,7 @@ pub async fn get_function_event_invoke_config(
     input: GetFunctionEventInvokeConfigRequest,
 ) -> Result<FunctionEventInvokeConfig, Fault> {
     let named = Named::read(cx, &input.function_name, input.qualifier.as_deref())?;
-    let row = lambda.get(&named)?;
+    let row = lambda.get(&named).map_err(|_| none(&named))?;
     let key = key(&named);
     row.invoke_configs.get(&key).map(|config| wire(&row, &key, config)).ok_or_else(|| none(&named))
 }
@@ -90,7 +100,7 @@ pub async fn list_function_event_invoke_configs(
     input: ListFunctionEventInvokeConfigsRequest,
 ) -> Result<ListFunctionEventInvokeConfigsResponse, Fault> {
     let named = Named::read(cx, &input.function_name, None)?;
-    let row = lambda.get(&named)?;
+    let row = lambda.get(&named).map_err(|_| no_function())?;
     let limit = usize::try_from(input.max_items.unwrap_or(50)).unwrap_or(50);
     let page = page(&row.invoke_configs, |(key, _)| key.to_string(), input.marker.as_deref(), limit);
     let page = page.ok_or_else(|| Fault::from(InvalidParameterValueException::new("Invalid Marker")))?;
@@ -107,6 +117,7 @@ pub async fn delete_function_event_invoke_config(
     input: DeleteFunctionEventInvokeConfigRequest,
 ) -> Result<Unit, Fault> {
     let named = Named::read(cx, &input.function_name, input.qualifier.as_deref())?;
+    lambda.get(&named).map_err(|_| none(&named))?;
     lambda
         .change(&named, None, |row| {
             row.invoke_configs.remove(&key(&named)).map(|_| Unit).ok_or_else(|| none(&named))
@@ -134,15 +145,57 @@ pub fn wanted(
     }
 }
 
-/// A destination whose service cannot take events is refused now rather than at the first failure.
-pub fn check(lambda: &Lambda, config: &InvokeConfigRow) -> Result<(), Fault> {
+/// Destinations that can be none are refused now rather than at the first failure.
+fn check(lambda: &Lambda, cx: &Cx, named: &Named, config: &InvokeConfigRow) -> Result<(), Fault> {
+    expect_function(lambda, named)?;
+    let service = |arn: &String| arn.split(':').nth(2).unwrap_or_default().to_string();
+    let known = |arn: &String| matches!(service(arn).as_str(), "sqs" | "sns" | "lambda" | "events");
+    let bad_success = config.on_success.as_ref().is_some_and(|arn| !known(arn));
+    let bad_failure = config.on_failure.as_ref().is_some_and(|arn| !known(arn) && service(arn) != "s3");
+    if bad_success || bad_failure {
+        let side = |kind: &str, arn: &Option<String>| {
+            arn.as_ref().map_or_else(|| "null".to_string(), |arn| format!("{kind}(destination={arn})"))
+        };
+        return Err(invalid(format!(
+            "The provided destination config DestinationConfig(onSuccess={}, onFailure={}) is invalid.",
+            side("OnSuccess", &config.on_success),
+            side("OnFailure", &config.on_failure)
+        )));
+    }
     for arn in config.on_success.iter().chain(&config.on_failure) {
-        let service = arn.split(':').nth(2).unwrap_or_default();
-        if !lambda.delivery.takes(service) {
-            return Err(Fault::not_implemented(format!("delivery to {service} as a destination")));
+        if service(arn) == "lambda" {
+            check_function(lambda, cx, named, arn)?;
         }
+        destinations::expect(lambda, arn)?;
     }
     Ok(())
+}
+
+/// A function as a destination is there, and another one.
+fn check_function(lambda: &Lambda, cx: &Cx, named: &Named, arn: &str) -> Result<(), Fault> {
+    let to = Named::read(cx, arn, None)?;
+    if to.arn == named.arn {
+        return Err(invalid("You can't specify the function as a destination for itself."));
+    }
+    match lambda.get(&to) {
+        Ok(row) if row.has(to.qualifier.as_deref()) => Ok(()),
+        _ => Err(invalid(format!("The destination ARN {arn} is invalid."))),
+    }
+}
+
+fn expect_function(lambda: &Lambda, named: &Named) -> Result<(), Fault> {
+    match lambda.get(named) {
+        Ok(row) if row.has(named.qualifier.as_deref()) => Ok(()),
+        _ => Err(no_function()),
+    }
+}
+
+fn no_function() -> Fault {
+    ResourceNotFoundException::new("The function doesn't exist.").into()
+}
+
+fn invalid(sentence: impl Into<String>) -> Fault {
+    InvalidParameterValueException::new(sentence.into()).into()
 }
 
 fn wire(row: &FunctionRow, qualifier: &str, config: &InvokeConfigRow) -> FunctionEventInvokeConfig {
@@ -161,8 +214,9 @@ fn wire(row: &FunctionRow, qualifier: &str, config: &InvokeConfigRow) -> Functio
 
 fn none(named: &Named) -> Fault {
     ResourceNotFoundException::new(format!(
-        "The function {} doesn't have an EventInvokeConfig",
-        named.qualified_arn()
+        "The function {}:{} doesn't have an EventInvokeConfig",
+        named.arn,
+        key(named)
     ))
     .into()
 }

@@ -43,6 +43,8 @@ pub async fn create_function(
         ("CapacityProviderConfig", input.capacity_provider_config.is_some()),
         ("DurableConfig", input.durable_config.is_some()),
         ("TenancyConfig", input.tenancy_config.is_some()),
+        ("ImageConfig", input.image_config.is_some()),
+        ("PublishTo", input.publish_to.is_some()),
     ])?;
     let named = Named::read(cx, &input.function_name, None)?;
     let (Some(runtime), Some(handler)) = (input.runtime, input.handler) else {
@@ -229,6 +231,7 @@ pub async fn update_function_code(
     refuse(&[
         ("ImageUri (container images)", input.image_uri.is_some()),
         ("SourceKMSKeyArn", input.source_kms_key_arn.is_some()),
+        ("PublishTo", input.publish_to.is_some()),
     ])?;
     let named = Named::read(cx, &input.function_name, None)?;
     let row = lambda.get(&named)?;
@@ -289,6 +292,8 @@ pub async fn update_function_configuration(
         ("KMSKeyArn", input.kms_key_arn.as_ref().is_some_and(|arn| !arn.is_empty())),
         ("FileSystemConfigs", input.file_system_configs.as_ref().is_some_and(|list| !list.is_empty())),
         ("ImageConfig", input.image_config.is_some()),
+        ("CapacityProviderConfig", input.capacity_provider_config.is_some()),
+        ("DurableConfig", input.durable_config.is_some()),
     ])?;
     let named = Named::read(cx, &input.function_name, None)?;
     let wanted = Wanted {

@@ -37,8 +37,9 @@ pub async fn invoke(lambda: &Lambda, cx: &Cx, input: InvocationRequest) -> Resul
         }
         InvocationType::Event => {
             let payload = checked(payload, MOST_ASYNC, "Event")?;
-            enqueue(lambda, cx, &named, payload, input.client_context).await?;
-            Ok(InvocationResponse { status_code: Some(202), ..InvocationResponse::default() })
+            let client_context = input.client_context.map(|text| decode_context(&text)).transpose()?;
+            enqueue(lambda, cx, &named, payload, client_context).await?;
+            Ok(InvocationResponse { status_code: Some(202), ..answer(cx) })
         }
         _ => {
             let payload = checked(payload, MOST_SYNC, "RequestResponse")?;
@@ -53,9 +54,21 @@ pub async fn invoke(lambda: &Lambda, cx: &Cx, input: InvocationRequest) -> Resul
                     .then(|| BASE64_STANDARD.encode(&outcome.log_tail)),
                 payload: Some(outcome.payload),
                 executed_version: Some(version),
-                ..InvocationResponse::default()
+                content_type: Some("application/json".into()),
+                ..answer(cx)
             })
         }
+    }
+}
+
+/// What answers carry whatever came of the invocation.
+fn answer(cx: &Cx) -> InvocationResponse {
+    let trace = cx.trace();
+    let sampled = u8::from(trace.sampled == Some(true));
+    InvocationResponse {
+        remapped_content_length: Some("0".into()),
+        trace_id: Some(format!("root={};sampled={sampled}", trace.root)),
+        ..InvocationResponse::default()
     }
 }
 
@@ -125,12 +138,12 @@ pub fn checked(payload: Option<Bytes>, most: usize, kind: &str) -> Result<Bytes,
 }
 
 pub fn decode_context(text: &str) -> Result<String, Fault> {
-    let bytes = BASE64_STANDARD
-        .decode(text)
-        .ok()
-        .filter(|bytes| serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok());
+    let bytes = BASE64_STANDARD.decode(text).ok();
     let decoded = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    decoded.ok_or_else(|| {
+    let object = |text: &String| {
+        serde_json::from_str::<std::collections::BTreeMap<String, serde::de::IgnoredAny>>(text).is_ok()
+    };
+    decoded.filter(object).ok_or_else(|| {
         InvalidRequestContentException::new("Client context must be a valid Base64-encoded JSON object.")
             .into()
     })

@@ -3,7 +3,8 @@
 //!
 //! `state` keeps the functions; `functions`, `versions`, `aliases`, `permissions`, `concurrency`, `provisioned`, `recursion`,
 //! `event_invoke`, `tags`, `layers`, `runtime_management`, `quotas`, `code_signing` are the API by noun; `places` says who may run, `run` executes (crate
-//! `sandbox` does the work), `streaming` hands answers on in pieces; `asynchronous` is the function as a target of deliveries;
+//! `sandbox` does the work), `streaming` hands answers on in pieces; `asynchronous` is the function as a target of deliveries,
+//! `destinations` are told how that went;
 //! `urls` puts it behind an HTTP address; `mappings` read streams and queues. `snapstart` has versions begin from a snapshot.
 
 mod aliases;
@@ -13,6 +14,7 @@ mod code;
 mod code_signing;
 mod concurrency;
 mod configuration;
+mod destinations;
 mod downloads;
 mod event_invoke;
 mod functions;
@@ -63,8 +65,10 @@ pub struct Parts {
 pub fn service(platform: &Arc<Platform>, parts: Parts) -> Result<(Service, Arc<Lambda>), Damaged> {
     let delivery = parts.delivery.clone();
     let lambda = Lambda::open(platform.clone(), parts)?;
-    delivery.target("lambda", Arc::new(asynchronous::Functions(lambda.clone())));
-    delivery.route(asynchronous::ROUTE, Arc::new(asynchronous::Functions(lambda.clone())));
+    let functions = Arc::new(asynchronous::Functions::new(&lambda));
+    delivery.target("lambda", functions.clone());
+    delivery.route(asynchronous::ROUTE, functions);
+    delivery.route(destinations::ROUTE, Arc::new(destinations::Buckets(lambda.clone())));
     platform.doors.provide(Arc::new(resources::Resources(lambda.clone())));
     Ok((table(lambda.clone()), lambda))
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use futures::future::{BoxFuture, FutureExt};
 use serde_json::Value;
 use tidemill_platform::{
-    Cx, Fault,
+    Cx, Fault, Timestamp,
     provider::{Provided, ResourceProvider, Updated, Wanted, boolean, number, text},
 };
 
@@ -347,7 +347,14 @@ impl Resources {
             scaling_config: Some(wanted.scaling_config.unwrap_or_default()),
             tumbling_window_in_seconds: wanted.tumbling_window_in_seconds.or(of_stream(0)),
             function_response_types: Some(wanted.function_response_types.unwrap_or_default()),
-            ..api::UpdateEventSourceMappingRequest::default()
+            kms_key_arn: wanted.kms_key_arn,
+            metrics_config: wanted.metrics_config,
+            logging_config: wanted.logging_config,
+            provisioned_poller_config: wanted.provisioned_poller_config,
+            source_access_configurations: wanted.source_access_configurations,
+            amazon_managed_kafka_event_source_config: wanted.amazon_managed_kafka_event_source_config,
+            self_managed_kafka_event_source_config: wanted.self_managed_kafka_event_source_config,
+            document_db_event_source_config: wanted.document_db_event_source_config,
         };
         let mapping = mappings::update_event_source_mapping(&self.0, cx, input).await?;
         let tags = wanted.tags.unwrap_or_default();
@@ -470,6 +477,8 @@ fn mapping_request(properties: &Value) -> api::CreateEventSourceMappingRequest {
         .map(|list| list.iter().map(|filter| api::Filter { pattern: text(filter, "Pattern") }).collect());
     let failure = properties.pointer("/DestinationConfig/OnFailure").and_then(|to| text(to, "Destination"));
     let types = properties.get("FunctionResponseTypes").and_then(Value::as_array);
+    let success = properties.pointer("/DestinationConfig/OnSuccess").and_then(|to| text(to, "Destination"));
+    let destinations = failure.is_some() || success.is_some();
     api::CreateEventSourceMappingRequest {
         event_source_arn: text(properties, "EventSourceArn"),
         function_name: text(properties, "FunctionName").unwrap_or_default(),
@@ -479,9 +488,9 @@ fn mapping_request(properties: &Value) -> api::CreateEventSourceMappingRequest {
         maximum_batching_window_in_seconds: whole(properties, "MaximumBatchingWindowInSeconds"),
         parallelization_factor: whole(properties, "ParallelizationFactor"),
         starting_position: text(properties, "StartingPosition").as_deref().map(Into::into),
-        destination_config: failure.map(|arn| api::DestinationConfig {
-            on_success: None,
-            on_failure: Some(api::OnFailure { destination: Some(arn) }),
+        destination_config: destinations.then(|| api::DestinationConfig {
+            on_success: success.map(|arn| api::OnSuccess { destination: Some(arn) }),
+            on_failure: failure.map(|arn| api::OnFailure { destination: Some(arn) }),
         }),
         maximum_record_age_in_seconds: whole(properties, "MaximumRecordAgeInSeconds"),
         bisect_batch_on_function_error: boolean(properties, "BisectBatchOnFunctionError"),
@@ -493,6 +502,40 @@ fn mapping_request(properties: &Value) -> api::CreateEventSourceMappingRequest {
         tags: properties.get("Tags").map(|_| tags(properties, &BTreeMap::new())),
         function_response_types: types
             .map(|list| list.iter().filter_map(Value::as_str).map(Into::into).collect()),
+        ..of_other_sources(properties)
+    }
+}
+
+/// Properties of sources that there are none of here, and options that are not honoured: they are passed on to be refused.
+fn of_other_sources(properties: &Value) -> api::CreateEventSourceMappingRequest {
+    let has = |name: &str| properties.get(name).is_some();
+    let list = |name: &str| has(name).then(|| strings(properties, name));
+    let pollers = properties.get("ProvisionedPollerConfig");
+    let logging = properties.get("LoggingConfig").and_then(|logging| text(logging, "SystemLogLevel"));
+    let at = properties.get("StartingPositionTimestamp").and_then(Value::as_f64);
+    api::CreateEventSourceMappingRequest {
+        topics: list("Topics"),
+        queues: list("Queues"),
+        kms_key_arn: text(properties, "KmsKeyArn"),
+        starting_position_timestamp: at.map(|seconds| Timestamp::from_millis((seconds * 1000.0) as i64)),
+        self_managed_event_source: has("SelfManagedEventSource").then(Default::default),
+        amazon_managed_kafka_event_source_config: has("AmazonManagedKafkaEventSourceConfig")
+            .then(Default::default),
+        self_managed_kafka_event_source_config: has("SelfManagedKafkaEventSourceConfig")
+            .then(Default::default),
+        document_db_event_source_config: has("DocumentDBEventSourceConfig").then(Default::default),
+        source_access_configurations: has("SourceAccessConfigurations").then(|| vec![Default::default()]),
+        logging_config: logging.map(|level| api::EventSourceMappingLoggingConfig {
+            system_log_level: Some(level.as_str().into()),
+        }),
+        metrics_config: properties.get("MetricsConfig").map(|config| api::EventSourceMappingMetricsConfig {
+            metrics: Some(strings(config, "Metrics").iter().map(|metric| metric.as_str().into()).collect()),
+        }),
+        provisioned_poller_config: pollers.map(|pollers| api::ProvisionedPollerConfig {
+            minimum_pollers: whole(pollers, "MinimumPollers"),
+            maximum_pollers: whole(pollers, "MaximumPollers"),
+            poller_group_name: text(pollers, "PollerGroupName"),
+        }),
         ..api::CreateEventSourceMappingRequest::default()
     }
 }

@@ -23,9 +23,16 @@ pub enum Kind {
     Node(&'static str),
     /// This program itself, which echoes: see `bootstrap`.
     Rust,
+    /// A class file `Echo` with a method `handle` that echoes.
+    Java(&'static [u8]),
     /// A WebAssembly program that echoes; each number is another program.
     Wasm(usize),
 }
+
+/// The runtime of Java functions.
+pub const JAVA: &str = "java21";
+/// The memory of each of them, in MiB.
+const JAVA_MEMORY: u32 = 512;
 
 /// Echoes, and says hello to its log.
 const WASM_ECHO: &str = include_str!("../../../../crates/wasm/tests/programs/echo.wat");
@@ -50,8 +57,13 @@ pub fn create(connection: &mut Connection, function: &Function) -> Result<()> {
         Kind::Node(_) => ("nodejs20.x", "app.handler"),
         Kind::Rust => ("provided.al2023", "app.handler"),
         Kind::Wasm(_) => ("provided.wasm", "bootstrap"),
+        Kind::Java(_) => (JAVA, "Echo::handle"),
     };
-    let more = format!(r#""Runtime":"{runtime}","Handler":"{handler}","Timeout":{}"#, function.timeout_s);
+    let memory = if let Kind::Java(_) = function.kind { JAVA_MEMORY } else { 128 };
+    let more = format!(
+        r#""Runtime":"{runtime}","Handler":"{handler}","MemorySize":{memory},"Timeout":{}"#,
+        function.timeout_s
+    );
     create_of(connection, function.name, &archive(function.kind)?, &more)
 }
 
@@ -94,6 +106,7 @@ fn archive(kind: Kind) -> Result<Vec<u8>> {
         }
         Kind::Python(code) => ("app.py", code.as_bytes().to_vec(), 0o644),
         Kind::Node(code) => ("app.js", code.as_bytes().to_vec(), 0o644),
+        Kind::Java(class) => ("Echo.class", class.to_vec(), 0o644),
         Kind::Rust => ("bootstrap", fs::read(std::env::current_exe()?)?, 0o755),
     };
     archive_of(&[(file.to_owned(), content, mode)])

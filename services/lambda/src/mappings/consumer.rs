@@ -7,16 +7,26 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
 use tidemill_delivery::{
-    Event, Handover,
+    Handover,
     stream::{Consumed, Consumer, GivenUp, Record, Window},
 };
 use tidemill_event_pattern::Pattern;
-use tidemill_platform::{Arn, Cx, Fault, Timestamp};
+use tidemill_platform::{Cx, Fault, Timestamp};
 
-use crate::{Lambda, mappings::MappingRow, names::Named, run::Call};
+use crate::{
+    Lambda,
+    destinations::{self, Telling},
+    mappings::MappingRow,
+    names::Named,
+    run::Call,
+};
+
+/// What `LastProcessingResult` says of an invocation that failed.
+const FAILED: &str = "PROBLEM: Function call failed";
 
 pub struct FunctionConsumer {
     lambda: Weak<Lambda>,
+    uuid: String,
     function_arn: String,
     on_failure: Option<String>,
     reports_failures: bool,
@@ -31,6 +41,7 @@ impl FunctionConsumer {
             row.filters.iter().map(|text| Pattern::parse(text).map_err(|e| Fault::validation(e.to_string())));
         Ok(FunctionConsumer {
             lambda: lambda.this.clone(),
+            uuid: row.uuid.clone(),
             function_arn: row.function_arn.clone(),
             on_failure: row.on_failure.clone(),
             reports_failures: row.reports_failures,
@@ -41,11 +52,25 @@ impl FunctionConsumer {
     }
 
     async fn invoke(&self, cx: &Cx, payload: Bytes, records: &[Record]) -> (Consumed, Option<Bytes>) {
-        match self.run(cx, payload).await {
+        let ran = self.run(cx, payload).await;
+        if let Some(lambda) = self.lambda.upgrade() {
+            super::note_result(&lambda, &self.uuid, if ran.is_ok() { "OK" } else { FAILED });
+        }
+        match ran {
             Ok(answer) if self.reports_failures => (reported(&answer, records), Some(answer)),
             Ok(answer) => (Consumed::Done, Some(answer)),
             Err(consumed) => (consumed, None),
         }
+    }
+
+    /// The version that the mapping's function stands for now.
+    fn version(&self, lambda: &Lambda, cx: &Cx) -> String {
+        let named = Named::read(cx, &self.function_arn, None).ok();
+        let row = named.as_ref().and_then(|named| lambda.get(named).ok());
+        let version = row
+            .zip(named)
+            .and_then(|(row, named)| Some(row.resolve(named.qualifier.as_deref(), cx.random())?.0));
+        version.unwrap_or_else(|| "$LATEST".into())
     }
 
     /// The function's answer, or what else became of the batch.
@@ -102,19 +127,20 @@ impl Consumer for FunctionConsumer {
 
     fn given_up(&self, cx: &Cx, lost: &GivenUp<'_>) -> Vec<Handover> {
         let (Some(lambda), Some(to)) = (self.lambda.upgrade(), &self.on_failure) else { return Vec::new() };
-        let event = Event {
+        let mut record = document(cx, &self.function_arn, &self.version(&lambda, cx), lost);
+        if to.split(':').nth(2) == Some("s3") {
+            record["payload"] = String::from_utf8_lossy(&batch(lost.records, None)).into();
+        }
+        let telling = Telling {
+            to,
             id: cx.random().uuid(),
-            source: lost.stream.to_string(),
-            via: self.function_arn.clone(),
-            payload: document(cx, &self.function_arn, lost),
-            attributes: Default::default(),
+            source: self.function_arn.clone(),
+            record,
+            succeeded: false,
+            folder: format!("{}/{}", self.uuid, lost.shard),
             trace: cx.trace().clone(),
         };
-        let taken = to
-            .parse::<Arn>()
-            .map_err(|_| Fault::validation("no ARN"))
-            .and_then(|arn| lambda.delivery.accept(cx, &arn, event));
-        taken.map_err(|fault| tracing::warn!(destination = to, %fault, "a failure destination does not take the record")).into_iter().collect()
+        destinations::tell(&lambda, cx, telling).into_iter().collect()
     }
 }
 
@@ -160,17 +186,23 @@ fn batch(records: &[Record], about: Option<&str>) -> Bytes {
     Bytes::from(out)
 }
 
-/// What a function that reports failures answered. Lambda takes an empty or null answer, or an empty list, as success;
-/// an identifier that is empty, unknown or missing fails the whole batch.
+/// What a function that reports failures answered. Nothing, an empty list, text or object is success; an answer that is
+/// no JSON or of another form, and an identifier that is empty, unknown or missing, fail the whole batch.
 fn reported(answer: &[u8], records: &[Record]) -> Consumed {
     let malformed = || Consumed::Failed {
         reason: "the answer reports batch item failures that are not in the batch".into(),
     };
-    let Ok(answer) = serde_json::from_slice::<Value>(answer) else { return Consumed::Done };
-    let failures = match answer.get("batchItemFailures") {
-        None | Some(Value::Null) => return Consumed::Done,
-        Some(Value::Array(failures)) => failures,
-        Some(_) => return malformed(),
+    let failures = match serde_json::from_slice::<Value>(answer) {
+        Ok(Value::Null) => return Consumed::Done,
+        Ok(Value::String(text)) if text.is_empty() => return Consumed::Done,
+        Ok(Value::Array(list)) if list.is_empty() => return Consumed::Done,
+        Ok(Value::Object(mut answer)) => match answer.remove("batchItemFailures") {
+            None | Some(Value::Null) => return Consumed::Done,
+            Some(Value::Array(failures)) => failures,
+            Some(_) => return malformed(),
+        },
+        Err(_) if answer.iter().all(u8::is_ascii_whitespace) => return Consumed::Done,
+        Ok(_) | Err(_) => return malformed(),
     };
     let mut first = records.len();
     for failure in failures {
@@ -187,17 +219,15 @@ fn reported(answer: &[u8], records: &[Record]) -> Consumed {
 }
 
 /// The document about a batch that was given up. Source: "Retain discarded batches" in the Lambda developer guide.
-fn document(cx: &Cx, function_arn: &str, lost: &GivenUp<'_>) -> Bytes {
-    let time = |millis: i64| {
-        jiff::Timestamp::from_millisecond(millis)
-            .unwrap_or_default()
-            .strftime("%Y-%m-%dT%H:%M:%S.%3fZ")
-            .to_string()
-    };
+fn document(cx: &Cx, function_arn: &str, version: &str, lost: &GivenUp<'_>) -> Value {
     let (first, last) = (lost.records.first(), lost.records.last());
-    let service = lost.stream.split(':').nth(2).unwrap_or_default();
-    let info = if service == "kinesis" { "KinesisBatchInfo" } else { "DDBStreamBatchInfo" };
+    let kinesis = lost.stream.split(':').nth(2) == Some("kinesis");
     let condition = if lost.expired { "RecordAgeExceeded" } else { "RetryAttemptsExhausted" };
+    // Streams of tables know the second in which a record came.
+    let arrival = |record: &Record| {
+        let millis = record.at.millis();
+        if kinesis { destinations::shown(record.at) } else { seconds(millis) }
+    };
     let mut document = json!({
         "requestContext": {
             "requestId": cx.request_id(),
@@ -205,23 +235,27 @@ fn document(cx: &Cx, function_arn: &str, lost: &GivenUp<'_>) -> Bytes {
             "condition": condition,
             "approximateInvokeCount": lost.attempts,
         },
-        "version": "1.0",
-        "timestamp": time(cx.now().millis()),
-        info: {
-            "shardId": lost.shard,
-            "startSequenceNumber": first.map(|record| &record.sequence),
-            "endSequenceNumber": last.map(|record| &record.sequence),
-            "approximateArrivalOfFirstRecord": first.map(|record| time(record.at.millis())),
-            "approximateArrivalOfLastRecord": last.map(|record| time(record.at.millis())),
-            "batchSize": lost.records.len(),
-            "streamArn": lost.stream,
-        },
     });
     if !lost.expired {
         document["responseContext"] =
-            json!({"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"});
+            json!({"statusCode": 200, "executedVersion": version, "functionError": "Unhandled"});
     }
-    Bytes::from(document.to_string())
+    document["version"] = "1.0".into();
+    document["timestamp"] = destinations::shown(cx.now()).into();
+    document[if kinesis { "KinesisBatchInfo" } else { "DDBStreamBatchInfo" }] = json!({
+        "shardId": lost.shard,
+        "startSequenceNumber": first.map(|record| &record.sequence),
+        "endSequenceNumber": last.map(|record| &record.sequence),
+        "approximateArrivalOfFirstRecord": first.map(arrival),
+        "approximateArrivalOfLastRecord": last.map(arrival),
+        "batchSize": lost.records.len(),
+        "streamArn": lost.stream,
+    });
+    document
+}
+
+fn seconds(millis: i64) -> String {
+    jiff::Timestamp::from_second(millis.div_euclid(1000)).unwrap_or_default().to_string()
 }
 
 #[cfg(test)]
@@ -283,6 +317,16 @@ mod tests {
         for (answer, outcome) in [
             ("null", "done"),
             ("{}", "done"),
+            ("", "done"),
+            ("\"\"", "done"),
+            ("[]", "done"),
+            (r#"{"other":1}"#, "done"),
+            ("\"text\"", "all"),
+            ("not json", "all"),
+            ("[1]", "all"),
+            (r#"{"batchItemFailures":[{"itemIdentifier":null}]}"#, "all"),
+            (r#"{"batchItemFailures":[{"itemIdentifier":1}]}"#, "all"),
+            (r#"{"batchItemFailures":["1"]}"#, "all"),
             (r#"{"batchItemFailures":null}"#, "done"),
             (r#"{"batchItemFailures":[]}"#, "done"),
             (r#"{"batchItemFailures":[{"itemIdentifier":"2"},{"itemIdentifier":"1"}]}"#, "1"),

@@ -19,8 +19,6 @@ struct Filter {
 
 impl Filters {
     pub fn parse(texts: &[String]) -> Result<Filters, Fault> {
-        let invalid =
-            || Fault::from(InvalidParameterValueException::new("Invalid filter pattern definition."));
         let parse = |text: &String| {
             let pattern = Pattern::parse(text).map_err(|_| invalid())?;
             let value: Value = serde_json::from_str(text).unwrap_or(Value::Null);
@@ -48,6 +46,10 @@ impl Filters {
             (_, false) => filter.pattern.matches_naive(&as_text),
         })
     }
+}
+
+pub fn invalid() -> Fault {
+    InvalidParameterValueException::new("Invalid filter pattern definition.").into()
 }
 
 #[cfg(test)]

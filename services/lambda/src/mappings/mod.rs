@@ -5,11 +5,12 @@ mod consumer;
 mod filters;
 pub mod queues;
 mod settings;
+mod sources;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-pub use settings::is_queue;
+pub use sources::is_queue;
 use tidemill_delivery::stream::{Start, StreamMapping};
 use tidemill_platform::{Cx, Fault, Platform, page::page};
 use tidemill_store::{Batch, Damaged, Partition, Table, Ticket};
@@ -27,6 +28,8 @@ use crate::{
 
 /// UUID → mapping. In the UUID's partition.
 const MAPPINGS: Table<String, MappingRow> = Table::new("lambda.mapping");
+
+const DAY_S: i64 = 86_400;
 
 /// A mapping as it is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +64,9 @@ pub struct MappingRow {
     /// Streams: the length of tumbling windows in seconds, 0 for none.
     #[serde(default)]
     pub tumbling_s: i32,
+    /// Streams: how the last invocation went, in Lambda's words; empty before the first.
+    #[serde(default)]
+    pub last_result: String,
 }
 
 impl MappingRow {
@@ -110,10 +116,16 @@ fn run(lambda: &Lambda, row: &MappingRow) -> Option<Ticket> {
         window_ms: i64::from(row.window_s) * 1000,
         lanes: u64::try_from(row.lanes).unwrap_or(1),
         retries: positive(row.retries),
-        max_age_s: positive(row.max_age_s).map(i64::from),
+        max_age_s: longest_s(row),
         bisect: row.bisect,
         consumer,
     })
+}
+
+/// The age at which records are given up, in seconds: streams of tables keep them for a day, whatever is asked for.
+fn longest_s(row: &MappingRow) -> Option<i64> {
+    let asked = u32::try_from(row.max_age_s).ok().map(i64::from);
+    if sources::is_table(&row.source_arn) { Some(asked.unwrap_or(DAY_S).min(DAY_S)) } else { asked }
 }
 
 fn stop(lambda: &Lambda, row: &MappingRow) {
@@ -133,18 +145,7 @@ pub async fn create_event_source_mapping(
 pub async fn create(lambda: &Lambda, row: MappingRow) -> Result<EventSourceMappingConfiguration, Fault> {
     let (ticket, begins) = {
         let mut mappings = lambda.mappings.lock();
-        let twin = mappings
-            .values()
-            .find(|known| known.source_arn == row.source_arn && known.function_arn == row.function_arn);
-        if let Some(twin) = twin {
-            let sentence = format!(
-                "The event source arn (\" {} \") and function (\" {} \") provided mapping already exists. Please update or delete the existing mapping with UUID {}",
-                row.source_arn,
-                function_name(&row.function_arn),
-                twin.uuid
-            );
-            return Err(ResourceConflictException::new(sentence).into());
-        }
+        expect_single(&mappings, &row)?;
         let mut batch = Batch::new(Partition::of(&row.uuid));
         batch.put(&MAPPINGS, &row.uuid, &row);
         let ticket = lambda.platform.submit(batch)?;
@@ -159,18 +160,41 @@ pub async fn create(lambda: &Lambda, row: MappingRow) -> Result<EventSourceMappi
     Ok(wire(&row, if row.enabled { "Creating" } else { "Disabled" }))
 }
 
-fn function_name(arn: &str) -> &str {
-    arn.split(':').nth(6).unwrap_or(arn)
+/// A source and a function have one mapping between them.
+fn expect_single(mappings: &BTreeMap<String, MappingRow>, row: &MappingRow) -> Result<(), Fault> {
+    let is_twin = |known: &&MappingRow| {
+        known.uuid != row.uuid && known.source_arn == row.source_arn && known.function_arn == row.function_arn
+    };
+    let Some(twin) = mappings.values().find(is_twin) else { return Ok(()) };
+    let (source, function) = (&row.source_arn, row.function_arn.split(':').nth(6).unwrap_or_default());
+    let exists = if row.is_queue() {
+        format!(
+            "An event source mapping with SQS arn (\" {source} \") and function (\" {function} \") already exists."
+        )
+    } else {
+        format!(
+            "The event source arn (\" {source} \") and function (\" {function} \") provided mapping already exists."
+        )
+    };
+    let uuid = &twin.uuid;
+    let sentence = format!("{exists} Please update or delete the existing mapping with UUID {uuid}");
+    Err(ResourceConflictException::new(sentence).into())
+}
+
+/// The mapping with this UUID, if it is in the caller's account and region.
+fn mine(lambda: &Lambda, cx: &Cx, uuid: &str) -> Result<MappingRow, Fault> {
+    let mappings = lambda.mappings.lock();
+    let row = mappings.get(uuid).filter(|row| row.account == cx.account() && row.region == cx.region());
+    row.cloned().ok_or_else(none)
 }
 
 pub async fn get_event_source_mapping(
     lambda: &Lambda,
-    _: &Cx,
+    cx: &Cx,
     input: GetEventSourceMappingRequest,
 ) -> Result<EventSourceMappingConfiguration, Fault> {
-    let mappings = lambda.mappings.lock();
-    let row = mappings.get(&input.uuid).ok_or_else(none)?;
-    Ok(wire(row, state(row)))
+    let row = mine(lambda, cx, &input.uuid)?;
+    Ok(wire(&row, state(&row)))
 }
 
 pub async fn list_event_source_mappings(
@@ -208,35 +232,42 @@ pub async fn update_event_source_mapping(
     cx: &Cx,
     input: UpdateEventSourceMappingRequest,
 ) -> Result<EventSourceMappingConfiguration, Fault> {
-    let there = lambda.mappings.lock().get(&input.uuid).cloned().ok_or_else(none)?;
+    let there = mine(lambda, cx, &input.uuid)?;
     let row = settings::changed(lambda, cx, &there, input)?;
     replace(lambda, row).await
 }
 
 pub async fn replace(lambda: &Lambda, row: MappingRow) -> Result<EventSourceMappingConfiguration, Fault> {
-    let ticket = {
+    let (ticket, was_enabled) = {
         let mut mappings = lambda.mappings.lock();
+        expect_single(&mappings, &row)?;
         let there = mappings.get_mut(&row.uuid).ok_or_else(none)?;
         let mut batch = Batch::new(Partition::of(&row.uuid));
         batch.put(&MAPPINGS, &row.uuid, &row);
         let ticket = lambda.platform.submit(batch)?;
-        *there = row.clone();
+        let was_enabled = std::mem::replace(there, row.clone()).enabled;
         if row.enabled {
             drop(run(lambda, &row));
         } else {
             stop(lambda, &row);
         }
-        ticket
+        (ticket, was_enabled)
     };
     ticket.await;
-    Ok(wire(&row, if row.enabled { "Updating" } else { "Disabling" }))
+    let state = match (was_enabled, row.enabled) {
+        (false, true) => "Enabling",
+        (true, false) => "Disabling",
+        _ => "Updating",
+    };
+    Ok(wire(&row, state))
 }
 
 pub async fn delete_event_source_mapping(
     lambda: &Lambda,
-    _: &Cx,
+    cx: &Cx,
     input: DeleteEventSourceMappingRequest,
 ) -> Result<EventSourceMappingConfiguration, Fault> {
+    mine(lambda, cx, &input.uuid)?;
     let row = delete(lambda, &input.uuid).await?;
     Ok(wire(&row, "Deleting"))
 }
@@ -283,6 +314,16 @@ pub async fn change_tags(
     };
     ticket.await;
     Ok(())
+}
+
+/// Notes how the last invocation went, where that is news. It tells people; nothing waits for it to be durable.
+fn note_result(lambda: &Lambda, uuid: &str, result: &str) {
+    let mut mappings = lambda.mappings.lock();
+    let Some(row) = mappings.get_mut(uuid).filter(|row| row.last_result != result) else { return };
+    row.last_result = result.into();
+    let mut batch = Batch::new(Partition::of(uuid));
+    batch.put(&MAPPINGS, &row.uuid, row);
+    drop(lambda.platform.submit(batch));
 }
 
 fn state(row: &MappingRow) -> &'static str {

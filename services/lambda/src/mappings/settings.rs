@@ -9,7 +9,12 @@ use crate::{
         EventSourcePosition, Filter, FilterCriteria, FunctionResponseType, InvalidParameterValueException,
         OnFailure, ScalingConfig, UpdateEventSourceMappingRequest,
     },
-    mappings::{MappingRow, filters::Filters},
+    destinations,
+    mappings::{
+        MappingRow,
+        filters::{self, Filters},
+        sources::{self, Kind},
+    },
     names::Named,
     tags,
 };
@@ -18,66 +23,25 @@ use crate::{
 const QUEUE_BATCH: i32 = 10;
 const STREAM_BATCH: i32 = 100;
 const FIFO_BATCH: i32 = 10;
-
-/// Streams of tables know no times to begin at.
-fn is_table(source_arn: &str) -> bool {
-    source_arn.split(':').nth(2) == Some("dynamodb")
-}
-
-pub fn is_queue(source_arn: &str) -> bool {
-    source_arn.split(':').nth(2) == Some("sqs")
-}
+/// Filters of a mapping (Lambda's default quota).
+const MOST_FILTERS: usize = 5;
 
 pub fn fresh(lambda: &Lambda, cx: &Cx, input: CreateEventSourceMappingRequest) -> Result<MappingRow, Fault> {
-    refuse(&[
-        (
-            "self-managed and Kafka sources",
-            input.self_managed_event_source.is_some()
-                || input.topics.is_some()
-                || input.amazon_managed_kafka_event_source_config.is_some()
-                || input.self_managed_kafka_event_source_config.is_some(),
-        ),
-        ("SourceAccessConfigurations", input.source_access_configurations.is_some()),
-        ("MetricsConfig", input.metrics_config.is_some()),
-        ("LoggingConfig", input.logging_config.is_some()),
-        ("Queues (Amazon MQ)", input.queues.is_some()),
-        ("DocumentDBEventSourceConfig", input.document_db_event_source_config.is_some()),
-        ("KMSKeyArn", input.kms_key_arn.is_some()),
-        ("ProvisionedPollerConfig", input.provisioned_poller_config.is_some()),
-        (
-            "DestinationConfig.OnSuccess of mappings",
-            input.destination_config.as_ref().is_some_and(|d| d.on_success.is_some()),
-        ),
-    ])?;
-    let named = Named::read(cx, &input.function_name, None)?;
-    let source_arn = input.event_source_arn.ok_or_else(|| invalid("Event source ARN is required."))?;
-    let queue = is_queue(&source_arn);
-    if !queue && lambda.streams.source_of(&source_arn).is_none() {
-        let service = source_arn.split(':').nth(2).unwrap_or_default();
-        return Err(Fault::not_implemented(format!("event source mappings for {service}")));
-    }
-    let start = match input.starting_position {
-        None if queue => String::new(),
-        Some(_) if queue => return Err(only_streams("StartingPosition")),
-        Some(EventSourcePosition::AtTimestamp) if is_table(&source_arn) => {
-            return Err(invalid(&format!("Unsupported starting position for arn type: {source_arn}")).into());
+    let source_arn = match &input.event_source_arn {
+        Some(arn) => arn.clone(),
+        None if input.self_managed_event_source.is_some() => {
+            return Err(Fault::not_implemented("event source mappings of self-managed Apache Kafka"));
         }
-        Some(EventSourcePosition::AtTimestamp) => {
-            return Err(Fault::not_implemented("event source mappings with StartingPosition AT_TIMESTAMP"));
-        }
-        Some(start) => start.to_string(),
-        None => return Err(invalid("1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: Member must not be null.").into()),
+        None => return Err(sources::unrecognized()),
     };
-    if queue {
-        refuse_of_streams(&[
-            ("ParallelizationFactor", input.parallelization_factor.is_some()),
-            ("MaximumRetryAttempts", input.maximum_retry_attempts.is_some()),
-            ("MaximumRecordAgeInSeconds", input.maximum_record_age_in_seconds.is_some()),
-            ("BisectBatchOnFunctionError", input.bisect_batch_on_function_error.is_some()),
-            ("DestinationConfig", input.destination_config.is_some()),
-            ("TumblingWindowInSeconds", input.tumbling_window_in_seconds.is_some_and(|s| s > 0)),
-        ])?;
-    }
+    let kind = sources::kind(lambda, &source_arn)?;
+    let start = match kind {
+        Kind::Queue => no_start(&input)?,
+        Kind::Stream => start(&source_arn, &input)?,
+    };
+    sources::check_new(kind, &input)?;
+    let queue = kind == Kind::Queue;
+    let named = Named::read(cx, &input.function_name, None)?;
     let row = MappingRow {
         uuid: cx.random().uuid(),
         account: cx.account().into(),
@@ -96,15 +60,45 @@ pub fn fresh(lambda: &Lambda, cx: &Cx, input: CreateEventSourceMappingRequest) -
         reports_failures: input
             .function_response_types
             .is_some_and(|types| types.contains(&FunctionResponseType::ReportBatchItemFailures)),
-        filters: patterns(input.filter_criteria),
+        filters: patterns(input.filter_criteria)?,
         modified_at: cx.now().millis(),
         max_concurrency: input.scaling_config.and_then(|scaling| scaling.maximum_concurrency),
         tags: input.tags.unwrap_or_default(),
         tumbling_s: input.tumbling_window_in_seconds.unwrap_or(0),
+        last_result: String::new(),
     };
     tags::check(&row.tags)?;
     check(lambda, cx, &row)?;
     Ok(row)
+}
+
+/// Queues have no position.
+fn no_start(input: &CreateEventSourceMappingRequest) -> Result<String, Fault> {
+    if input.starting_position.is_some() {
+        return Err(invalid("StartingPosition is not valid for SQS event sources.").into());
+    }
+    no_time(input)?;
+    Ok(String::new())
+}
+
+fn start(source_arn: &str, input: &CreateEventSourceMappingRequest) -> Result<String, Fault> {
+    match &input.starting_position {
+        None => Err(invalid("1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: Member must not be null.").into()),
+        Some(EventSourcePosition::AtTimestamp) if sources::is_table(source_arn) => {
+            Err(invalid(&format!("Unsupported starting position for arn type: {source_arn}")).into())
+        }
+        Some(EventSourcePosition::AtTimestamp) => {
+            Err(Fault::not_implemented("event source mappings with StartingPosition AT_TIMESTAMP"))
+        }
+        Some(start) => no_time(input).map(|()| start.to_string()),
+    }
+}
+
+fn no_time(input: &CreateEventSourceMappingRequest) -> Result<(), Fault> {
+    match input.starting_position_timestamp {
+        Some(_) => Err(invalid("Timestamp only valid with StartingPosition AT_TIMESTAMP").into()),
+        None => Ok(()),
+    }
 }
 
 pub fn changed(
@@ -113,33 +107,7 @@ pub fn changed(
     there: &MappingRow,
     input: UpdateEventSourceMappingRequest,
 ) -> Result<MappingRow, Fault> {
-    refuse(&[
-        (
-            "Kafka sources",
-            input.amazon_managed_kafka_event_source_config.is_some()
-                || input.self_managed_kafka_event_source_config.is_some(),
-        ),
-        ("DocumentDBEventSourceConfig", input.document_db_event_source_config.is_some()),
-        ("SourceAccessConfigurations", input.source_access_configurations.is_some()),
-        ("MetricsConfig", input.metrics_config.is_some()),
-        ("LoggingConfig", input.logging_config.is_some()),
-        ("KMSKeyArn", input.kms_key_arn.is_some()),
-        ("ProvisionedPollerConfig", input.provisioned_poller_config.is_some()),
-        (
-            "DestinationConfig.OnSuccess of mappings",
-            input.destination_config.as_ref().is_some_and(|d| d.on_success.is_some()),
-        ),
-    ])?;
-    if there.is_queue() {
-        refuse_of_streams(&[
-            ("ParallelizationFactor", input.parallelization_factor.is_some()),
-            ("MaximumRetryAttempts", input.maximum_retry_attempts.is_some()),
-            ("MaximumRecordAgeInSeconds", input.maximum_record_age_in_seconds.is_some()),
-            ("BisectBatchOnFunctionError", input.bisect_batch_on_function_error.is_some()),
-            ("DestinationConfig", input.destination_config.is_some()),
-            ("TumblingWindowInSeconds", input.tumbling_window_in_seconds.is_some_and(|s| s > 0)),
-        ])?;
-    }
+    sources::check_change(if there.is_queue() { Kind::Queue } else { Kind::Stream }, &input)?;
     let function_arn = match input.function_name {
         Some(name) => Named::read(cx, &name, None)?.qualified_arn(),
         None => there.function_arn.clone(),
@@ -162,7 +130,7 @@ pub fn changed(
             types.contains(&FunctionResponseType::ReportBatchItemFailures)
         }),
         filters: if input.filter_criteria.is_some() {
-            patterns(input.filter_criteria)
+            patterns(input.filter_criteria)?
         } else {
             there.filters.clone()
         },
@@ -179,29 +147,40 @@ pub fn changed(
 }
 
 fn check(lambda: &Lambda, cx: &Cx, row: &MappingRow) -> Result<(), Fault> {
+    let none = || Fault::from(invalid("Function does not exist"));
     let named = Named::read(cx, &row.function_arn, None)?;
-    let function = lambda.get(&named)?;
-    let (_, configuration) =
-        function.resolve(named.qualifier.as_deref(), cx.random()).ok_or_else(|| named.not_found())?;
+    let function = lambda.get(&named).map_err(|_| none())?;
+    let (_, configuration) = function.resolve(named.qualifier.as_deref(), cx.random()).ok_or_else(none)?;
+    Filters::parse(&row.filters)?;
+    if row.filters.len() > MOST_FILTERS {
+        let sentence = format!("A mapping has {MOST_FILTERS} filters at most.");
+        return Err(invalid(&sentence).into());
+    }
     if row.is_queue() {
         check_queue(lambda, row, configuration.timeout_s)?;
     } else {
         check_stream(lambda, row)?;
     }
-    Filters::parse(&row.filters)?;
-    if let Some(arn) = &row.on_failure {
-        let service = arn.split(':').nth(2).unwrap_or_default();
-        if !lambda.delivery.takes(service) {
-            return Err(Fault::not_implemented(format!("delivery to {service} as a failure destination")));
-        }
+    check_destination(lambda, row.on_failure.as_deref())
+}
+
+/// Streams tell queues, topics and buckets what they gave up.
+fn check_destination(lambda: &Lambda, arn: Option<&str>) -> Result<(), Fault> {
+    let Some(arn) = arn else { return Ok(()) };
+    if arn.starts_with("kafka:") {
+        return Err(Fault::not_implemented("Kafka topics as failure destinations"));
     }
-    Ok(())
+    let service = arn.split(':').nth(2).unwrap_or_default();
+    if !matches!(service, "sqs" | "sns" | "s3") {
+        let sentence = format!(
+            "The provided destination config DestinationConfig(onSuccess=null, onFailure=OnFailure(destination={arn})) is invalid."
+        );
+        return Err(invalid(&sentence).into());
+    }
+    destinations::expect(lambda, arn)
 }
 
 fn check_stream(lambda: &Lambda, row: &MappingRow) -> Result<(), Fault> {
-    if row.max_concurrency.is_some() {
-        return Err(invalid("ScalingConfig is only supported for SQS event sources.").into());
-    }
     if let Some(source) = lambda.streams.source_of(&row.source_arn) {
         source
             .shards(&row.source_arn)
@@ -221,7 +200,7 @@ fn check_queue(lambda: &Lambda, row: &MappingRow, timeout_s: i32) -> Result<(), 
         return Err(invalid(&sentence).into());
     }
     if queue.is_fifo && row.window_s > 0 {
-        return Err(invalid("Batching window is not supported for FIFO queues.").into());
+        return Err(invalid("Batching window is not supported for FIFO queues").into());
     }
     if row.batch_size > 10 && row.window_s == 0 {
         return Err(invalid(
@@ -239,25 +218,13 @@ fn check_queue(lambda: &Lambda, row: &MappingRow, timeout_s: i32) -> Result<(), 
     Ok(())
 }
 
-fn only_streams(what: &str) -> Fault {
-    invalid(&format!("{what} is not supported for SQS event sources.")).into()
-}
-
-fn refuse_of_streams(asked: &[(&str, bool)]) -> Result<(), Fault> {
-    asked.iter().find(|(_, asked)| *asked).map_or(Ok(()), |(what, _)| Err(only_streams(what)))
-}
-
 fn failure_destination(config: Option<DestinationConfig>) -> Option<String> {
     config?.on_failure?.destination.filter(|arn| !arn.is_empty())
 }
 
-fn patterns(criteria: Option<FilterCriteria>) -> Vec<String> {
-    criteria
-        .and_then(|criteria| criteria.filters)
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|filter| filter.pattern)
-        .collect()
+fn patterns(criteria: Option<FilterCriteria>) -> Result<Vec<String>, Fault> {
+    let filters = criteria.and_then(|criteria| criteria.filters).unwrap_or_default();
+    filters.into_iter().map(|filter| filter.pattern.ok_or_else(filters::invalid)).collect()
 }
 
 pub fn wire(row: &MappingRow, state: &str) -> EventSourceMappingConfiguration {
@@ -298,7 +265,10 @@ fn wire_stream(row: &MappingRow, common: EventSourceMappingConfiguration) -> Eve
     EventSourceMappingConfiguration {
         starting_position: Some(row.start.as_str().into()),
         parallelization_factor: Some(row.lanes),
-        last_processing_result: Some("No records processed".into()),
+        last_processing_result: Some(match row.last_result.as_str() {
+            "" => "No records processed".into(),
+            result => result.into(),
+        }),
         state_transition_reason: Some("User action".into()),
         destination_config: Some(DestinationConfig { on_success: None, on_failure: Some(on_failure) }),
         maximum_record_age_in_seconds: Some(row.max_age_s),
@@ -311,11 +281,4 @@ fn wire_stream(row: &MappingRow, common: EventSourceMappingConfiguration) -> Eve
 
 fn invalid(sentence: &str) -> InvalidParameterValueException {
     InvalidParameterValueException::new(sentence)
-}
-
-fn refuse(asked: &[(&str, bool)]) -> Result<(), Fault> {
-    match asked.iter().find(|(_, asked)| *asked) {
-        Some((what, _)) => Err(Fault::not_implemented(format!("event source mappings with {what}"))),
-        None => Ok(()),
-    }
 }

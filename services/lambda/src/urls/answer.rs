@@ -37,15 +37,29 @@ pub fn head(
             _ => return None,
         };
         let name = HeaderName::try_from(name).ok()?;
-        // The length is the body's; how it is transferred is ours to say.
-        if name != header::CONTENT_LENGTH && name != header::TRANSFER_ENCODING && name != header::CONNECTION {
-            headers.insert(name, HeaderValue::try_from(text).ok()?);
-        }
+        headers.insert(remapped(name)?, HeaderValue::try_from(text).ok()?);
     }
     for cookie in answer.get("cookies").and_then(Value::as_array).into_iter().flatten() {
         headers.append(header::SET_COOKIE, HeaderValue::from_str(cookie.as_str()?).ok()?);
     }
     Some(())
+}
+
+/// What the platform says itself of an answer, a function says under another name.
+fn remapped(name: HeaderName) -> Option<HeaderName> {
+    let ours = [
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::DATE,
+        header::SERVER,
+        header::TRANSFER_ENCODING,
+        header::WWW_AUTHENTICATE,
+    ];
+    if ours.contains(&name) {
+        HeaderName::try_from(format!("x-amzn-remapped-{name}")).ok()
+    } else {
+        Some(name)
+    }
 }
 
 pub fn status(answer: &Map<String, Value>) -> Option<StatusCode> {
@@ -55,7 +69,9 @@ pub fn status(answer: &Map<String, Value>) -> Option<StatusCode> {
         Some(Value::String(text)) => text.parse().ok()?,
         Some(_) => return None,
     };
-    StatusCode::from_u16(u16::try_from(number).ok()?).ok().filter(|status| status.as_u16() >= 200)
+    StatusCode::from_u16(u16::try_from(number).ok()?)
+        .ok()
+        .filter(|status| (200..600).contains(&status.as_u16()))
 }
 
 fn body(answer: &Map<String, Value>) -> Option<Bytes> {
@@ -98,6 +114,7 @@ mod tests {
             (r#"{"statusCode":200,"body":{"a":1}}"#, json(200, r#"{"a":1}"#)),
             (r#"{"statusCode":"soon"}"#, None),
             (r#"{"statusCode":99}"#, None),
+            (r#"{"statusCode":600}"#, None),
             (r#"{"statusCode":200,"headers":{"a b":"c"}}"#, None),
             (r#"{"statusCode":200,"body":"?","isBase64Encoded":true}"#, None),
         ] {
@@ -105,6 +122,18 @@ mod tests {
         }
         let html = r#"{"statusCode":200,"headers":{"Content-Type":"text/html"},"body":"<p>"}"#;
         assert_eq!(seen(html).unwrap().1, "text/html");
+        let own = of(&Bytes::from_static(
+            br#"{"statusCode":401,"headers":{"WWW-Authenticate":"Basic","Content-Length":"9"}}"#,
+        ))
+        .unwrap();
+        assert_eq!(own.headers()["x-amzn-remapped-www-authenticate"], "Basic");
+        assert_eq!(
+            (
+                own.headers()["x-amzn-remapped-content-length"].clone(),
+                own.headers().get(header::CONTENT_LENGTH)
+            ),
+            (HeaderValue::from_static("9"), None)
+        );
         let cookies = of(&Bytes::from_static(br#"{"statusCode":200,"cookies":["a=1","b=2"]}"#)).unwrap();
         assert_eq!(cookies.headers().get_all(header::SET_COOKIE).iter().count(), 2);
     }

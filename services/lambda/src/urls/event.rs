@@ -1,7 +1,7 @@
 //! A request as a function sees it: payload format 2.0. Source: "Invoking Lambda function URLs", request payload.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{HeaderMap, header, request::Parts};
+use http::{HeaderMap, HeaderName, header, request::Parts};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use tidemill_platform::Cx;
@@ -19,26 +19,26 @@ pub struct Address<'a> {
 pub fn of(cx: &Cx, head: &Parts, body: &[u8], address: &Address<'_>) -> Value {
     let path = head.uri.path();
     let query = head.uri.query().unwrap_or_default();
-    let text = is_text(&head.headers).then(|| std::str::from_utf8(body).ok()).flatten();
     let mut event = json!({
         "version": "2.0",
         "routeKey": "$default",
         "rawPath": path,
         "rawQueryString": query,
-        "headers": headers(cx, &head.headers),
-        "requestContext": context(cx, head, path, address),
-        "isBase64Encoded": !body.is_empty() && text.is_none(),
     });
     let cookies = cookies(&head.headers);
     if !cookies.is_empty() {
         event["cookies"] = cookies.into();
     }
+    event["headers"] = headers(cx, &head.headers);
     if !query.is_empty() {
         event["queryStringParameters"] = parameters(query);
     }
+    event["requestContext"] = context(cx, head, path, address);
+    let text = is_text(&head.headers).then(|| std::str::from_utf8(body).ok()).flatten();
     if !body.is_empty() {
         event["body"] = text.map_or_else(|| BASE64_STANDARD.encode(body), str::to_string).into();
     }
+    event["isBase64Encoded"] = (!body.is_empty() && text.is_none()).into();
     event
 }
 
@@ -78,10 +78,15 @@ fn context(cx: &Cx, head: &Parts, path: &str, address: &Address<'_>) -> Value {
     context
 }
 
+/// Headers that are of the connection, not of the request.
+const OF_THE_CONNECTION: [HeaderName; 5] =
+    [header::CONNECTION, header::TE, header::TRAILER, header::TRANSFER_ENCODING, header::UPGRADE];
+
 /// Names in lower case; values of the same name are joined. Cookies have a member of their own.
 fn headers(cx: &Cx, headers: &HeaderMap) -> Value {
     let mut all = Map::new();
-    for name in headers.keys().filter(|name| **name != header::COOKIE) {
+    let passed = |name: &&HeaderName| **name != header::COOKIE && !OF_THE_CONNECTION.contains(*name);
+    for name in headers.keys().filter(passed) {
         let values: Vec<_> =
             headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
         all.insert(name.to_string(), values.join(",").into());

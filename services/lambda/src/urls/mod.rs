@@ -64,6 +64,7 @@ pub async fn create_function_url_config(
         created_at: now,
         modified_at: now,
     };
+    lambda.by_arn(&named.arn).ok_or_else(no_function)?;
     lambda
         .change(&named, None, |function| {
             expect_target(function, &named)?;
@@ -96,7 +97,7 @@ fn expect_target(function: &FunctionRow, named: &Named) -> Result<(), Fault> {
     match &named.qualifier {
         None => Ok(()),
         Some(alias) if function.aliases.contains_key(alias) => Ok(()),
-        Some(_) => Err(named.not_found()),
+        Some(_) => Err(no_function()),
     }
 }
 
@@ -175,7 +176,7 @@ pub async fn list_function_url_configs(
     input: ListFunctionUrlConfigsRequest,
 ) -> Result<ListFunctionUrlConfigsResponse, Fault> {
     let named = Named::read(cx, &input.function_name, None)?;
-    let function = lambda.get(&named)?;
+    let function = lambda.by_arn(&named.arn).ok_or_else(no_function)?;
     let limit = usize::try_from(input.max_items.unwrap_or(50).clamp(1, 50)).unwrap_or(50);
     let page = page(&function.urls, |(alias, _)| alias.to_string(), input.marker.as_deref(), limit);
     let page = page.ok_or_else(|| Fault::from(InvalidParameterValueException::new("Invalid Marker")))?;
@@ -228,6 +229,10 @@ fn new_id(cx: &Cx) -> String {
 fn time(millis: i64) -> String {
     let at = jiff::Timestamp::from_millisecond(millis).unwrap_or_default();
     at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+fn no_function() -> Fault {
+    ResourceNotFoundException::new("Function does not exist").into()
 }
 
 fn none() -> Fault {

@@ -10,10 +10,8 @@ use serde_json::{Value, json};
 use tidemill_platform::{Cx, Fault, HttpBody, HttpService};
 
 use super::{UrlRow, answer, cors, event, streamed};
-use crate::{Lambda, names::Named, run::Call, state::FunctionRow};
+use crate::{Lambda, invoke::MOST_SYNC, names::Named, run::Call, state::FunctionRow};
 
-/// What a request may carry, in bytes.
-const MOST_BODY: usize = 6_291_456;
 const FORBIDDEN: &str = "Forbidden. For troubleshooting Function URL authorization issues, see: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html";
 
 /// Which function an address leads to. An address of a function that is gone leads nowhere.
@@ -94,8 +92,8 @@ fn find(lambda: &Lambda, id: &str) -> Option<(Arc<FunctionRow>, String, UrlRow)>
     Some((function, alias, url))
 }
 
-/// Who may come in. Where signatures are enforced, those of other accounts and those who do not sign need a statement
-/// in the function's policy; what the caller's own policies say is looked at once IAM evaluates them.
+/// Who may come in. Where signatures are enforced, those of other accounts and those who do not sign need two statements in the
+/// function's policy, for the address (`lambda:InvokeFunctionUrl`) and for the function (`lambda:InvokeFunction`); what the caller's own policies say is looked at once IAM evaluates them.
 fn admit(cx: &Cx, function: &FunctionRow, alias: &str, url: &UrlRow) -> Result<(), &'static str> {
     let principal = &cx.request().principal;
     if url.signed && principal.access_key.is_empty() {
@@ -104,19 +102,33 @@ fn admit(cx: &Cx, function: &FunctionRow, alias: &str, url: &UrlRow) -> Result<(
     if !cx.platform().config.enforce || (url.signed && cx.account() == function.account) {
         return Ok(());
     }
+    let list = function.statements.get(alias);
+    let statements: Vec<Value> = list
+        .into_iter()
+        .flat_map(|list| list.values())
+        .filter_map(|text| serde_json::from_str(text).ok())
+        .collect();
     let account = format!("arn:aws:iam::{}:root", cx.account());
-    let lets_in = |text: &String| {
-        let Ok(statement) = serde_json::from_str::<Value>(text) else { return false };
-        let kind = statement.pointer("/Condition/StringEquals/lambda:FunctionUrlAuthType");
-        let kind = kind.and_then(Value::as_str);
+    let is_caller = |statement: &Value| {
         let who = statement.get("Principal").unwrap_or(&Value::Null);
         let named = who.get("AWS").and_then(Value::as_str);
-        statement.get("Action").and_then(Value::as_str) == Some("lambda:InvokeFunctionUrl")
-            && kind.is_none_or(|kind| (kind == "AWS_IAM") == url.signed)
-            && (who == "*" || (url.signed && (named == Some(&account) || named == Some(&principal.arn))))
+        let everybody = who == "*" || named == Some("*");
+        everybody || (url.signed && (named == Some(&account) || named == Some(&principal.arn)))
     };
-    let statements = function.statements.get(alias);
-    if statements.is_some_and(|list| list.values().any(lets_in)) { Ok(()) } else { Err(FORBIDDEN) }
+    let by_url = |statement: &Value| {
+        let kind =
+            statement.pointer("/Condition/StringEquals/lambda:FunctionUrlAuthType").and_then(Value::as_str);
+        allows(statement, "lambda:InvokeFunctionUrl")
+            && kind.is_none_or(|kind| (kind == "AWS_IAM") == url.signed)
+    };
+    let lets_in = statements.iter().any(|statement| by_url(statement) && is_caller(statement))
+        && statements.iter().any(|s| allows(s, "lambda:InvokeFunction") && is_caller(s));
+    if lets_in { Ok(()) } else { Err(FORBIDDEN) }
+}
+
+fn allows(statement: &Value, action: &str) -> bool {
+    let named = statement.get("Action").and_then(Value::as_str);
+    named == Some(action) || named == Some("lambda:*")
 }
 
 async fn run(
@@ -127,19 +139,16 @@ async fn run(
     body: HttpBody,
     address: &event::Address<'_>,
 ) -> Response<HttpBody> {
-    let Some(body) = read(body).await else {
-        let sentence =
-            format!("Request must be smaller than {MOST_BODY} bytes for the InvokeFunction operation");
-        return whole(message(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException", &sentence));
-    };
-    let event = event::of(cx, head, &body, address);
+    let body = read(body).await;
+    let event = body.map(|body| Bytes::from(event::of(cx, head, &body, address).to_string()));
+    let Some(event) = event.filter(|event| event.len() <= MOST_SYNC) else { return whole(too_large()) };
     let cx = at_function(cx, function);
     let named = Named {
         arn: function.arn.clone(),
         name: function.name.clone(),
         qualifier: (!alias.is_empty()).then(|| alias.to_string()),
     };
-    let call = Call { payload: Bytes::from(event.to_string()), ..Call::new(cx.request_id()) };
+    let call = Call { payload: event, ..Call::new(cx.request_id()) };
     if url.streams {
         return match lambda.stream(&cx, &named, call).await {
             Ok(streaming) => streamed::of(streaming).await,
@@ -168,12 +177,17 @@ async fn read(mut body: HttpBody) -> Option<Bytes> {
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.ok()?.into_data() else { continue };
-        if all.len() + data.len() > MOST_BODY {
+        if all.len() + data.len() > MOST_SYNC {
             return None;
         }
         all.extend_from_slice(&data);
     }
     Some(all.freeze())
+}
+
+fn too_large() -> Response<Bytes> {
+    let sentence = format!("Request must be smaller than {MOST_SYNC} bytes for the InvokeFunction operation");
+    message(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException", &sentence)
 }
 
 /// The function failed, or what it answered is no HTTP answer.

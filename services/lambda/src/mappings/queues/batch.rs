@@ -155,21 +155,20 @@ fn item(source_arn: &str, message: QueueMessage) -> Item {
         attributes.insert(name, Value::Object(shown));
     }
     let receives = message.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok());
-    let mut record = json!({
-        "messageId": message.message_id,
-        "receiptHandle": message.receipt_handle,
-        "body": message.body,
-        "attributes": message.attributes,
-        "messageAttributes": attributes,
-        "md5OfBody": message.md5_of_body,
-        "eventSource": "aws:sqs",
-        "eventSourceARN": source_arn,
-        "awsRegion": source_arn.split(':').nth(3),
-    });
+    let mut record = Map::new();
+    record.insert("messageId".into(), message.message_id.as_str().into());
+    record.insert("receiptHandle".into(), message.receipt_handle.as_str().into());
+    record.insert("body".into(), message.body.into());
+    record.insert("attributes".into(), json!(message.attributes));
+    record.insert("messageAttributes".into(), Value::Object(attributes));
     if let Some(digest) = message.md5_of_message_attributes {
-        record["md5OfMessageAttributes"] = digest.into();
+        record.insert("md5OfMessageAttributes".into(), digest.into());
     }
-    let json = record.to_string().into_bytes();
+    record.insert("md5OfBody".into(), message.md5_of_body.into());
+    record.insert("eventSource".into(), "aws:sqs".into());
+    record.insert("eventSourceARN".into(), source_arn.into());
+    record.insert("awsRegion".into(), source_arn.split(':').nth(3).into());
+    let json = Value::Object(record).to_string().into_bytes();
     Item {
         message_id: message.message_id,
         receipt: message.receipt_handle,
