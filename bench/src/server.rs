@@ -53,6 +53,7 @@ fn launch(options: &Options, data: &Path) -> Result<(Child, SocketAddr)> {
     let mut child = Command::new(&options.binary)
         .args(["serve", "--listen", "127.0.0.1:0", "--data"])
         .arg(data)
+        .args(["--events-rules-per-bus", "100000"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()

@@ -223,7 +223,7 @@ Resources:
     Properties:
       EventBusName: !Ref Bus
       EventPattern: {source: [shop]}
-      Targets: [{Id: a, Arn: !GetAtt Api.Arn, HttpParameters: {PathParameterValues: [$.id]}}]
+      Targets: [{Id: a, Arn: !GetAtt Api.Arn, RoleArn: arn:aws:iam::000000000000:role/x, HttpParameters: {PathParameterValues: [$.id]}}]
 Outputs: {Archive: {Value: !Ref Archive}, Api: {Value: !Ref Api}, Connection: {Value: !Ref Connection}}
 """
 

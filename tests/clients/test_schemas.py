@@ -68,6 +68,10 @@ def test_policies_change_by_revision(schemas, name):
     assert second["RevisionId"] != first["RevisionId"]
     with refused("BadRequestException", 400):
         schemas.put_resource_policy(RegistryName=name, Policy="[]")
+    for wrong in [{"Effect": "Maybe"}, {"Principal": "ann"}, {"Action": "events:PutEvents"}]:
+        statement = {"Effect": "Allow", "Principal": {"AWS": "111111111111"}, "Action": "schemas:*", "Resource": "*", **wrong}
+        with refused("BadRequestException", 400):
+            schemas.put_resource_policy(RegistryName=name, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
     schemas.delete_resource_policy(RegistryName=name)
     with refused("NotFoundException", 404):
         schemas.delete_resource_policy(RegistryName=name)

@@ -97,6 +97,10 @@ pub struct Serve {
     #[arg(long, value_name = "MB", default_value_t = 76_800, value_parser = clap::value_parser!(i64).range(1..=1_000_000_000))]
     pub lambda_code_storage_mb: i64,
 
+    /// Rules of an event bus; AWS raises the same quota on request.
+    #[arg(long, value_name = "COUNT", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub events_rules_per_bus: u32,
+
     /// What functions reach besides the platform.
     #[arg(long, value_enum, default_value_t = LambdaNetwork::Outbound)]
     pub lambda_network: LambdaNetwork,

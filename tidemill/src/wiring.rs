@@ -49,12 +49,13 @@ pub fn open(options: &cli::Serve, address: SocketAddr, store: Store, scratch: &P
         },
         connections: Some(connections.clone()),
     };
+    let event_quotas = tidemill_events::Quotas { rules: options.events_rules_per_bus as usize };
     let iam = tidemill_iam::service(&platform)?;
     let (lambda_service, lambda) = tidemill_lambda::service(&platform, parts)?;
     let (dynamodb, dynamodb_streams) = tidemill_dynamodb::services(&platform, &delivery, &streams)?;
     let (queues, sqs) = tidemill_sqs::service(&platform, &delivery)?;
     let (topics, sns) = tidemill_sns::service(&platform, &delivery)?;
-    let (buses, bridge) = tidemill_events::service(&platform, &delivery)?;
+    let (buses, bridge) = tidemill_events::service(&platform, &delivery, event_quotas)?;
     let (schedules, scheduler) = tidemill_scheduler::service(&platform, &delivery)?;
     let (pipe_table, pipes) = tidemill_pipes::service(&platform, &delivery, &streams)?;
     let (stacks, cloudformation) = tidemill_cloudformation::service(&platform)?;

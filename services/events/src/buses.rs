@@ -1,4 +1,4 @@
-//! Buses and their policies.
+//! Buses; their policies are in `permissions`.
 //!
 //! On AWS a bus's own dead-letter queue gets what its customer managed key fails on. Such keys are refused here, so that
 //! queue gets what breaks the schemas that a bus enforces, and nothing else. Records of bus logs go through CloudWatch's
@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
 use tidemill_api::Unit;
 use tidemill_platform::{Arn, Cx, Fault, Timestamp, page::page};
 
@@ -14,13 +13,15 @@ use crate::{
     EventBridge, api,
     api::{
         CreateEventBusRequest, CreateEventBusResponse, DeleteEventBusRequest, DescribeEventBusRequest,
-        DescribeEventBusResponse, ListEventBusesRequest, ListEventBusesResponse, PutPermissionRequest,
-        RemovePermissionRequest, ResourceAlreadyExistsException, ResourceNotFoundException,
-        UpdateEventBusRequest, UpdateEventBusResponse,
+        DescribeEventBusResponse, LimitExceededException, ListEventBusesRequest, ListEventBusesResponse,
+        ResourceAlreadyExistsException, UpdateEventBusRequest, UpdateEventBusResponse,
     },
     enforcement::check_tags,
     state::{Bus, BusRow},
 };
+
+/// Buses of an account in a Region. Source: "Amazon EventBridge quotas".
+const MOST_BUSES: usize = 100;
 
 pub async fn create_event_bus(
     bridge: &EventBridge,
@@ -138,6 +139,9 @@ impl EventBridge {
         tags: BTreeMap<String, String>,
     ) -> Result<BusRow, Fault> {
         check_tags(&tags)?;
+        if self.of_caller(cx).len() >= MOST_BUSES {
+            return Err(over_quota());
+        }
         let now = cx.now().millis();
         let row = BusRow {
             name: name.into(),
@@ -256,86 +260,11 @@ pub async fn list_event_buses(
     Ok(ListEventBusesResponse { event_buses: Some(shown.collect()), next_token: page.next_token })
 }
 
+/// What a quota stands against.
+pub fn over_quota() -> Fault {
+    LimitExceededException::new("The requested resource exceeds the maximum number allowed.").into()
+}
+
 pub fn bad_token() -> Fault {
     Fault::validation("Invalid nextToken.")
-}
-
-/// Policies are kept and shown; they are enforced with IAM's.
-pub async fn put_permission(
-    bridge: &EventBridge,
-    cx: &Cx,
-    input: PutPermissionRequest,
-) -> Result<Unit, Fault> {
-    let bus = bridge.bus(cx, input.event_bus_name.as_deref())?;
-    let arn = bus.arn.to_string();
-    bridge
-        .change_bus(&bus, |row| {
-            if let Some(policy) = input.policy {
-                let parsed: Result<Value, _> = serde_json::from_str(&policy);
-                if !parsed.is_ok_and(|value| value.is_object()) {
-                    return Err(Fault::validation("Policy is not valid JSON."));
-                }
-                row.policy = Some(policy);
-                return Ok(());
-            }
-            let (Some(action), Some(principal), Some(sid)) =
-                (input.action, input.principal, input.statement_id)
-            else {
-                return Err(Fault::validation(
-                    "Action, Principal and StatementId are required when Policy is not given.",
-                ));
-            };
-            let who = if principal == "*" {
-                json!("*")
-            } else {
-                json!({"AWS": format!("arn:aws:iam::{principal}:root")})
-            };
-            let mut statements = statements(row.policy.as_deref());
-            statements.retain(|one| one["Sid"] != sid.as_str());
-            let mut statement =
-                json!({"Sid": sid, "Effect": "Allow", "Principal": who, "Action": action, "Resource": arn});
-            if let Some(condition) = input.condition {
-                statement["Condition"] = json!({condition.r#type: {condition.key: condition.value}});
-            }
-            statements.push(statement);
-            row.policy = Some(json!({"Version": "2012-10-17", "Statement": statements}).to_string());
-            Ok(())
-        })
-        .await?;
-    Ok(Unit)
-}
-
-pub async fn remove_permission(
-    bridge: &EventBridge,
-    cx: &Cx,
-    input: RemovePermissionRequest,
-) -> Result<Unit, Fault> {
-    let bus = bridge.bus(cx, input.event_bus_name.as_deref())?;
-    bridge
-        .change_bus(&bus, |row| {
-            let mut left = statements(row.policy.as_deref());
-            let before = left.len();
-            match &input.statement_id {
-                _ if input.remove_all_permissions == Some(true) => left.clear(),
-                Some(sid) => left.retain(|one| one["Sid"] != sid.as_str()),
-                None => return Err(Fault::validation("StatementId is required.")),
-            }
-            if input.remove_all_permissions != Some(true) && left.len() == before {
-                let sentence = match &row.policy {
-                    Some(_) => "Statement with the provided id does not exist.",
-                    None => "EventBus does not have a policy.",
-                };
-                return Err(ResourceNotFoundException::new(sentence).into());
-            }
-            row.policy =
-                (!left.is_empty()).then(|| json!({"Version": "2012-10-17", "Statement": left}).to_string());
-            Ok(())
-        })
-        .await?;
-    Ok(Unit)
-}
-
-fn statements(policy: Option<&str>) -> Vec<Value> {
-    let parsed: Value = policy.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    parsed["Statement"].as_array().cloned().unwrap_or_default()
 }

@@ -216,7 +216,6 @@ impl EventBridge {
         let mut attributes = BTreeMap::new();
         if let Some(group) = &target.row.group_id {
             attributes.insert("message-group-id".to_string(), group.clone());
-            attributes.insert("message-deduplication-id".to_string(), parts.event.id.clone());
         }
         if target.arn.resource.starts_with("api-destination/") {
             let original = (!matches!(target.input, Input::Event)).then_some(&*parts.event.text);

@@ -2,7 +2,7 @@
 //!
 //! `events` is the way of an event: envelope, match (the automaton of `engines/event-pattern`), input per target, hand-over,
 //! all in the batch that acknowledges it. `state` keeps buses and rules, `schedules` fires rules that have a time,
-//! `target` makes buses targets of other services. In-platform targets take an event or refuse it for good, so retry
+//! `target_checks` says what can be a target of a rule; `target` makes buses targets of other services. In-platform targets take an event or refuse it for good, so retry
 //! policies have nothing to do for them; refused events go to the target's dead-letter queue.
 //! `destinations` are HTTP endpoints with `connections`; `invocation` calls them, with attempts and retries.
 //! `archives` keep what their own rules match (`vault`, `retention`), `replays` bring it back (`replaying`).
@@ -24,6 +24,7 @@ mod http_request;
 mod invocation;
 mod pace;
 mod patterns;
+mod permissions;
 mod replaying;
 mod replays;
 mod resources;
@@ -34,6 +35,7 @@ mod shelf;
 mod state;
 mod tags;
 mod target;
+mod target_checks;
 mod targets;
 #[cfg(test)]
 mod testing;
@@ -48,12 +50,26 @@ use tidemill_store::Damaged;
 use api::op;
 pub use state::EventBridge;
 
+/// What AWS raises on request. Source: "Amazon EventBridge quotas".
+#[derive(Debug, Clone, Copy)]
+pub struct Quotas {
+    /// Rules a bus, those that archives have on it included.
+    pub rules: usize,
+}
+
+impl Default for Quotas {
+    fn default() -> Quotas {
+        Quotas { rules: 300 }
+    }
+}
+
 /// Opens the service over the platform's store. Scheduled rules fire after [`EventBridge::start`].
 pub fn service(
     platform: &Arc<Platform>,
     delivery: &Delivery,
+    quotas: Quotas,
 ) -> Result<(Service, Arc<EventBridge>), Damaged> {
-    let bridge = EventBridge::open(platform.clone(), delivery.clone())?;
+    let bridge = EventBridge::open(platform.clone(), delivery.clone(), quotas)?;
     delivery.target("events", Arc::new(target::Buses(bridge.clone())));
     delivery.route(target::ROUTE, Arc::new(target::Buses(bridge.clone())));
     delivery.route(invocation::ROUTE, Arc::new(invocation::Invocations(bridge.clone())));
@@ -72,8 +88,8 @@ fn table(bridge: Arc<EventBridge>) -> Service {
         .on::<op::DeleteEventBus>(buses::delete_event_bus)
         .on::<op::DescribeEventBus>(buses::describe_event_bus)
         .on::<op::ListEventBuses>(buses::list_event_buses)
-        .on::<op::PutPermission>(buses::put_permission)
-        .on::<op::RemovePermission>(buses::remove_permission)
+        .on::<op::PutPermission>(permissions::put_permission)
+        .on::<op::RemovePermission>(permissions::remove_permission)
         .on::<op::PutRule>(rules::put_rule)
         .on::<op::DeleteRule>(rules::delete_rule)
         .on::<op::DescribeRule>(rules::describe_rule)

@@ -9,15 +9,11 @@ use crate::{
     EventBridge, api,
     api::{
         DeleteRuleRequest, DescribeRuleRequest, DescribeRuleResponse, DisableRuleRequest, EnableRuleRequest,
-        InvalidEventPatternException, LimitExceededException, ListRulesRequest, ListRulesResponse,
-        PutRuleRequest, PutRuleResponse,
+        InvalidEventPatternException, ListRulesRequest, ListRulesResponse, PutRuleRequest, PutRuleResponse,
     },
-    buses::{bad_token, tags},
+    buses::{bad_token, over_quota, tags},
     state::{Bus, RuleRow},
 };
-
-/// AWS's quota is 300 rules a bus; here it is what memory bears.
-const MOST_RULES: usize = 1_000_000;
 
 pub async fn put_rule(
     bridge: &EventBridge,
@@ -33,11 +29,10 @@ impl EventBridge {
     /// Makes a rule or changes it; its targets stay. Gives its ARN.
     pub async fn set_rule(&self, cx: &Cx, bus: &Bus, input: PutRuleRequest) -> Result<String, Fault> {
         check(bus, &input)?;
-        if bus.rules.read().len() >= MOST_RULES && bus.rule(&input.name).is_err() {
-            return Err(LimitExceededException::new(
-                "The requested resource exceeds the maximum number allowed.",
-            )
-            .into());
+        self.check_role(input.role_arn.as_deref())?;
+        let most = self.quotas.rules;
+        if bus.rules.read().len() >= most && bus.rule(&input.name).is_err() {
+            return Err(over_quota());
         }
         let name = input.name.clone();
         let row = self

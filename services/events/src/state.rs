@@ -16,6 +16,7 @@ use tidemill_platform::{Arn, Cx, Fault, Platform, Timers};
 use tidemill_store::{Batch, Damaged, Partition, Table};
 
 use crate::{
+    Quotas,
     api::{ManagedRuleException, ResourceNotFoundException},
     archives::ArchiveRow,
     authorization::Tokens,
@@ -127,6 +128,7 @@ pub struct Bus {
 pub struct EventBridge {
     pub platform: Arc<Platform>,
     pub delivery: Delivery,
+    pub quotas: Quotas,
     pub me: Weak<EventBridge>,
     buses: RwLock<BTreeMap<String, Arc<Bus>>>,
     /// (bus ARN, rule) of scheduled rules.
@@ -147,7 +149,11 @@ pub struct EventBridge {
 }
 
 impl EventBridge {
-    pub fn open(platform: Arc<Platform>, delivery: Delivery) -> Result<Arc<EventBridge>, Damaged> {
+    pub fn open(
+        platform: Arc<Platform>,
+        delivery: Delivery,
+        quotas: Quotas,
+    ) -> Result<Arc<EventBridge>, Damaged> {
         let mut buses = BTreeMap::new();
         for partition in Partition::ALL {
             for (arn, row) in platform.store.all(&BUSES, partition)? {
@@ -181,6 +187,7 @@ impl EventBridge {
             EventBridge {
                 platform,
                 delivery,
+                quotas,
                 me: me.clone(),
                 buses: RwLock::new(buses),
                 timers,

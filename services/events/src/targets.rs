@@ -1,20 +1,20 @@
-//! Targets of rules.
+//! Targets of rules: set, removed, listed. `target_checks` says which ones can be.
 
-use tidemill_input_transformer::InputPath;
 use tidemill_platform::{Cx, Fault, page::page};
 
 use crate::{
     EventBridge, api,
     api::{
-        LimitExceededException, ListRuleNamesByTargetRequest, ListRuleNamesByTargetResponse,
-        ListTargetsByRuleRequest, ListTargetsByRuleResponse, PutTargetsRequest, PutTargetsResponse,
-        RemoveTargetsRequest, RemoveTargetsResponse, RemoveTargetsResultEntry,
+        ListRuleNamesByTargetRequest, ListRuleNamesByTargetResponse, ListTargetsByRuleRequest,
+        ListTargetsByRuleResponse, PutTargetsRequest, PutTargetsResponse, RemoveTargetsRequest,
+        RemoveTargetsResponse, RemoveTargetsResultEntry,
     },
-    buses::{bad_token, check_queue},
-    http_request::{HttpRow, is_path},
-    state::{Bus, Ready, TargetRow},
+    buses::{bad_token, over_quota},
+    state::{Bus, TargetRow},
+    target_checks::check_ids,
 };
 
+/// Targets of a rule. Source: "Amazon EventBridge quotas".
 const MOST_TARGETS: usize = 5;
 
 pub async fn put_targets(
@@ -23,23 +23,29 @@ pub async fn put_targets(
     input: PutTargetsRequest,
 ) -> Result<PutTargetsResponse, Fault> {
     let bus = bridge.bus(cx, input.event_bus_name.as_deref())?;
-    bridge.set_targets(&bus, &input.rule, input.targets, false).await?;
+    let rows = bridge.checked_targets(&bus, input.targets)?;
+    bridge.set_targets(&bus, &input.rule, rows, false).await?;
     Ok(PutTargetsResponse { failed_entry_count: Some(0), failed_entries: Some(Vec::new()) })
 }
 
 impl EventBridge {
+    /// Targets that a rule of the bus can have.
+    pub fn checked_targets(&self, bus: &Bus, targets: Vec<api::Target>) -> Result<Vec<TargetRow>, Fault> {
+        check_ids(&targets)?;
+        if targets.len() > MOST_TARGETS {
+            return Err(over_quota());
+        }
+        targets.into_iter().map(|target| self.checked(bus, target)).collect()
+    }
+
     /// Adds targets to a rule, or replaces them all; those of the same id are replaced.
     pub async fn set_targets(
         &self,
         bus: &Bus,
         rule: &str,
-        targets: Vec<api::Target>,
+        rows: Vec<TargetRow>,
         replace: bool,
     ) -> Result<(), Fault> {
-        let mut rows = Vec::new();
-        for target in targets {
-            rows.push(self.checked(target)?);
-        }
         self.change_rule(bus, rule, |before| {
             let mut row = before.cloned().ok_or_else(|| bus.no_rule(rule))?;
             if replace {
@@ -50,96 +56,12 @@ impl EventBridge {
                 row.targets.push(target);
             }
             if row.targets.len() > MOST_TARGETS {
-                return Err(LimitExceededException::new(
-                    "The requested resource exceeds the maximum number allowed.",
-                )
-                .into());
+                return Err(over_quota());
             }
             Ok((Some(row), ()))
         })
         .await
     }
-
-    /// A target that can be honoured, or what is wrong with it.
-    fn checked(&self, target: api::Target) -> Result<TargetRow, Fault> {
-        for (what, given) in [
-            ("KinesisParameters", target.kinesis_parameters.is_some()),
-            ("RunCommandParameters", target.run_command_parameters.is_some()),
-            ("EcsParameters", target.ecs_parameters.is_some()),
-            ("BatchParameters", target.batch_parameters.is_some()),
-            ("RedshiftDataParameters", target.redshift_data_parameters.is_some()),
-            ("SageMakerPipelineParameters", target.sage_maker_pipeline_parameters.is_some()),
-            ("AppSyncParameters", target.app_sync_parameters.is_some()),
-        ] {
-            if given {
-                return Err(Fault::not_implemented(format!("targets with {what}")));
-            }
-        }
-        if let Some(text) = &target.input
-            && serde_json::from_str::<serde_json::Value>(text).is_err()
-        {
-            return Err(Fault::validation(format!("JSON syntax error in input for target {}", target.id)));
-        }
-        let retry = target.retry_policy.unwrap_or_default();
-        let dead_letter_arn = target.dead_letter_config.and_then(|config| config.arn);
-        dead_letter_arn.as_deref().map_or(Ok(()), check_queue)?;
-        let row = TargetRow {
-            id: target.id,
-            arn: target.arn,
-            role_arn: target.role_arn,
-            input: target.input,
-            input_path: target.input_path,
-            transformer: target
-                .input_transformer
-                .map(|one| (one.input_paths_map.unwrap_or_default(), one.input_template)),
-            group_id: target.sqs_parameters.and_then(|one| one.message_group_id),
-            retry_attempts: retry.maximum_retry_attempts,
-            max_age_s: retry.maximum_event_age_in_seconds,
-            dead_letter_arn,
-            http: target.http_parameters.map(http),
-        };
-        let ready = Ready::of(row)?;
-        let service = ready.arn.service.as_str();
-        if !self.delivery.takes(service) && service != "logs" {
-            return Err(Fault::not_implemented(format!("targets of service {service}")));
-        }
-        let is_http = service == "events" && ready.arn.resource.starts_with("api-destination/");
-        if let Some(http) = &ready.row.http {
-            check_http(http, is_http, &ready.row.id)?;
-        }
-        if service == "sqs" && ready.arn.resource.ends_with(".fifo") && ready.row.group_id.is_none() {
-            let id = &ready.row.id;
-            return Err(Fault::validation(format!(
-                "Parameter(s) MessageGroupId must be specified for target: {id}."
-            )));
-        }
-        Ok(ready.row)
-    }
-}
-
-fn http(given: api::HttpParameters) -> HttpRow {
-    HttpRow {
-        path: given.path_parameter_values.unwrap_or_default(),
-        headers: given.header_parameters.unwrap_or_default(),
-        query: given.query_string_parameters.unwrap_or_default(),
-    }
-}
-
-fn check_http(http: &HttpRow, is_http: bool, id: &str) -> Result<(), Fault> {
-    if !is_http {
-        return Err(Fault::validation(format!(
-            "HttpParameters are only supported for API destinations. Target: {id}."
-        )));
-    }
-    let values = http.path.iter().chain(http.headers.values()).chain(http.query.values());
-    for value in values.filter(|value| is_path(value)) {
-        if InputPath::parse(value).is_err() {
-            return Err(Fault::validation(format!(
-                "Invalid path {value} in HttpParameters for target {id}."
-            )));
-        }
-    }
-    Ok(())
 }
 
 pub async fn remove_targets(

@@ -10,7 +10,7 @@ use crate::{EventBridge, api, archives, events};
 pub fn bridge() -> (Arc<EventBridge>, Cx) {
     let platform = Platform::for_tests();
     let delivery = Delivery::open(&platform).unwrap();
-    let (_, bridge) = crate::service(&platform, &delivery).unwrap();
+    let (_, bridge) = crate::service(&platform, &delivery, crate::Quotas::default()).unwrap();
     let trace = Trace::begin(platform.clock.now(), &platform.random);
     let cx = platform.cx("000000000000", "us-east-1", trace);
     (bridge, cx)

@@ -1,8 +1,10 @@
-//! Policies of registries: kept and shown.
+//! Policies of registries: checked for their form, kept and shown; enforced with IAM's, later.
 
-use serde_json::Value;
 use tidemill_api::Unit;
-use tidemill_platform::{Cx, Fault};
+use tidemill_platform::{
+    Cx, Fault,
+    policy::{Flaw, check_resource_policy},
+};
 
 use crate::{
     Schemas,
@@ -34,9 +36,12 @@ impl Schemas {
         policy: String,
         revision: Option<&str>,
     ) -> Result<(String, String), Fault> {
-        if !serde_json::from_str::<Value>(&policy).is_ok_and(|policy| policy.is_object()) {
-            return Err(bad_request("The policy is not a valid JSON object."));
-        }
+        check_resource_policy(&policy, "schemas").map_err(|flaw| {
+            bad_request(match flaw {
+                Flaw::Form => "The policy does not have the form of a resource policy.",
+                Flaw::OtherService => "The policy allows actions that are not those of EventBridge Schemas.",
+            })
+        })?;
         self.change_registry(cx, registry, |row| {
             let current = row.policy.as_ref().map(|(revision, _)| revision.as_str());
             if revision.is_some() && revision != current {

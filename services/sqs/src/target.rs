@@ -30,7 +30,11 @@ impl Queues {
 
 impl Target for Queues {
     fn accept(&self, cx: &Cx, target: &Arn, event: Event) -> Result<Handover, Fault> {
-        self.find(target)?;
+        let queue = self.find(target)?;
+        if queue.is_fifo {
+            // What is refused only later has no way back to its sender's dead-letter queue.
+            check(&queue, &outgoing(&event.payload, &event.attributes, &event.source, ""))?;
+        }
         let policy = Policy { max_attempts: 3, max_age_s: 3600, backoff: Backoff::Fixed(vec![1, 5]) };
         Ok(Handover::new(ROUTE, target.to_string(), event, policy, cx.now()))
     }

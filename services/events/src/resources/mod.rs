@@ -1,7 +1,9 @@
-//! EventBridge's CloudFormation types: buses and rules here, `connections` with API destinations, `archives`.
+//! EventBridge's CloudFormation types: buses and rules here, `connections` with API destinations,
+//! `archives`, `policies`.
 
 mod archives;
 mod connections;
+mod policies;
 
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use tidemill_platform::{
 use self::{
     archives::{ARCHIVE, pattern},
     connections::{CONNECTION, DESTINATION},
+    policies::POLICY,
 };
 use crate::{EventBridge, api, api::PutRuleRequest, buses::Settings};
 
@@ -48,7 +51,7 @@ pub struct Resources(pub Arc<EventBridge>);
 
 impl ResourceProvider for Resources {
     fn types(&self) -> &'static [&'static str] {
-        &[BUS, RULE, CONNECTION, DESTINATION, ARCHIVE]
+        &[BUS, RULE, CONNECTION, DESTINATION, ARCHIVE, POLICY]
     }
 
     fn create<'a>(&'a self, cx: &'a Cx, wanted: Wanted<'a>) -> BoxFuture<'a, Result<Provided, Fault>> {
@@ -60,6 +63,7 @@ impl ResourceProvider for Resources {
                 CONNECTION => return self.create_connection(cx, &name, wanted.properties).await,
                 DESTINATION => return self.create_destination(cx, &name, wanted.properties).await,
                 ARCHIVE => return self.create_archive(cx, &name, wanted.properties).await,
+                POLICY => return self.put_statement(cx, wanted.properties).await,
                 _ => {}
             }
             let bus = text(wanted.properties, "EventBusName");
@@ -80,14 +84,24 @@ impl ResourceProvider for Resources {
     ) -> BoxFuture<'a, Result<Updated, Fault>> {
         async move {
             let same = |name: &str| old.get(name) == wanted.properties.get(name);
-            if !same(name_of(wanted.resource_type)) || !same("EventBusName") || !same("SourceArn") {
+            if !same(name_of(wanted.resource_type))
+                || !same("EventBusName")
+                || !same("SourceArn")
+                || !same("StatementId")
+            {
                 return Ok(Updated::Replace);
             }
             let made = match wanted.resource_type {
-                BUS => Some(self.update_bus(cx, physical_id, wanted.properties).await?),
+                BUS => {
+                    if !same("Policy") {
+                        self.set_bus_policy(cx, physical_id, wanted.properties.get("Policy")).await?;
+                    }
+                    Some(self.update_bus(cx, physical_id, wanted.properties).await?)
+                }
                 CONNECTION => Some(self.update_connection(cx, physical_id, wanted.properties).await?),
                 DESTINATION => Some(self.update_destination(cx, physical_id, wanted.properties).await?),
                 ARCHIVE => Some(self.update_archive(cx, physical_id, wanted.properties).await?),
+                POLICY => Some(self.put_statement(cx, wanted.properties).await?),
                 _ => None,
             };
             if let Some(made) = made {
@@ -112,6 +126,7 @@ impl ResourceProvider for Resources {
                 CONNECTION => return self.delete_connection(cx, physical_id).await,
                 DESTINATION => return self.delete_destination(cx, physical_id).await,
                 ARCHIVE => return self.delete_archive(cx, physical_id).await,
+                POLICY => return self.remove_statement(cx, physical_id).await,
                 _ => {}
             }
             let bus = text(properties, "EventBusName");
@@ -126,9 +141,21 @@ impl ResourceProvider for Resources {
 impl Resources {
     async fn create_bus(&self, cx: &Cx, name: &str, properties: &Value) -> Result<Provided, Fault> {
         let settings = bus_settings(properties)?;
-        let tags = bus_tags(properties);
+        let tags = tags_of(properties);
         let row = self.0.make(cx, name, text(properties, "Description"), settings, tags).await?;
+        if let Some(policy) = properties.get("Policy")
+            && let Err(fault) = self.set_bus_policy(cx, name, Some(policy)).await
+        {
+            self.0.unmake(cx, name).await?;
+            return Err(fault);
+        }
         Ok(provided(name.into(), &[("Arn", &row.arn), ("Name", name)]))
+    }
+
+    async fn set_bus_policy(&self, cx: &Cx, name: &str, policy: Option<&Value>) -> Result<(), Fault> {
+        let bus = self.0.bus(cx, Some(name))?;
+        let policy = policy.map(|policy| policy.as_str().map_or_else(|| policy.to_string(), String::from));
+        self.0.set_policy(&bus, policy).await
     }
 
     async fn update_bus(&self, cx: &Cx, name: &str, properties: &Value) -> Result<Provided, Fault> {
@@ -141,7 +168,7 @@ impl Resources {
                 &bus,
                 Some(description),
                 bus_settings(properties)?,
-                Some(bus_tags(properties)),
+                Some(tags_of(properties)),
             )
             .await?;
         Ok(provided(name.into(), &[("Arn", &row.arn), ("Name", name)]))
@@ -156,10 +183,13 @@ impl Resources {
             state: text(properties, "State").map(|state| state.as_str().into()),
             description: text(properties, "Description"),
             role_arn: text(properties, "RoleArn"),
+            tags: Some(tags_of(properties).into_iter().map(|(key, value)| api::Tag { key, value }).collect()),
             ..PutRuleRequest::default()
         };
         let targets = properties.get("Targets").and_then(Value::as_array).into_iter().flatten();
         let targets = targets.map(target).collect::<Result<Vec<_>, _>>()?;
+        // A rule whose targets are refused is not made.
+        let targets = self.0.checked_targets(&bus, targets)?;
         let arn = self.0.set_rule(cx, &bus, input).await?;
         self.0.set_targets(&bus, name, targets, true).await?;
         let of = bus.row.read().name.clone();
@@ -168,16 +198,14 @@ impl Resources {
     }
 }
 
-fn bus_tags(properties: &Value) -> std::collections::BTreeMap<String, String> {
+fn tags_of(properties: &Value) -> std::collections::BTreeMap<String, String> {
     let tags = properties.get("Tags").and_then(Value::as_array).into_iter().flatten();
     tags.filter_map(|one| Some((text(one, "Key")?, text(one, "Value")?))).collect()
 }
 
 fn bus_settings(properties: &Value) -> Result<Settings, Fault> {
-    for refused in ["EventSourceName", "Policy"] {
-        if properties.get(refused).is_some() {
-            return Err(Fault::not_implemented(format!("{refused} of {BUS}")));
-        }
+    if properties.get("EventSourceName").is_some() {
+        return Err(Fault::not_implemented(format!("EventSourceName of {BUS}")));
     }
     let log = properties.get("LogConfig").map(|one| api::LogConfig {
         include_detail: text(one, "IncludeDetail").map(|detail| detail.as_str().into()),
