@@ -12,6 +12,7 @@ use std::{
 };
 
 use parking_lot::RwLock;
+use rustc_hash::FxHashMap;
 use tidemill_platform::{Arn, Cx, Fault, Platform, Timers, Timestamp};
 use tidemill_store::{Batch, Damaged, Partition, Seq, Table};
 
@@ -34,7 +35,7 @@ pub struct Delivery(Arc<Inner>);
 
 struct Inner {
     platform: Arc<Platform>,
-    targets: RwLock<HashMap<String, Arc<dyn Target>>>,
+    targets: RwLock<FxHashMap<String, Arc<dyn Target>>>,
     routes: RwLock<HashMap<String, Arc<dyn Route>>>,
     lanes: Lanes,
     timers: OnceLock<Timers<Pending>>,

@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
+use rustc_hash::FxHashMap;
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -76,7 +77,7 @@ pub(crate) struct Inner {
     pub writing: Mutex<Writing>,
     /// Held by whoever folds.
     pub folding: Mutex<()>,
-    tables: RwLock<HashMap<String, u16>>,
+    tables: RwLock<FxHashMap<String, u16>>,
     queue: Arc<Queue>,
     pub signal: Arc<Signal>,
     ahead: Arc<Signal>,
@@ -387,7 +388,7 @@ impl Inner {
     fn load_catalog(&self) -> Result<(), Damaged> {
         let (low, high) =
             (Bound::Included(full_key(0, CATALOG, &[])), Bound::Excluded(full_key(0, CATALOG + 1, &[])));
-        let mut tables = HashMap::new();
+        let mut tables = FxHashMap::default();
         scan::scan(self, low, high, false, |key, value| {
             let broken = || Damaged("the names of tables are not what was written".into());
             let name = std::str::from_utf8(key.get(3..).ok_or_else(broken)?).map_err(|_| broken())?;

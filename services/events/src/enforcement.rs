@@ -17,11 +17,7 @@ use serde_json::json;
 use tidemill_delivery::{Event, Fate, Step};
 use tidemill_platform::{Arn, Cx, Fault, Trace};
 
-use crate::{
-    EventBridge,
-    events::{Envelope, Outgoing},
-    state::Bus,
-};
+use crate::{EventBridge, envelope::Envelope, events::Outgoing, state::Bus};
 
 const MODE: &str = "tidemill:schema-enforcement";
 const REGISTRY: &str = "tidemill:schema-registry";

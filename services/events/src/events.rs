@@ -1,7 +1,7 @@
 //! The way of an event: checked, put into its envelope, matched, made into each target's input and handed over, in one
 //! batch a request.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use serde_json::{Value, value::RawValue};
@@ -15,6 +15,7 @@ use crate::{
     api::{PutEventsRequest, PutEventsRequestEntry, PutEventsResponse, PutEventsResultEntry},
     dead_letters::{DeadLetter, error_of},
     enforcement::{VIOLATION, Verdict},
+    envelope::{Envelope, envelope, printed},
     invocation,
     state::{Bus, Input, Ready, Rule, RuleRow},
     vault::Archived,
@@ -22,19 +23,6 @@ use crate::{
 
 /// What the entries of one request may hold, in bytes.
 const MOST_BYTES: usize = 1 << 20;
-
-/// Characters of the detail that journeys show.
-const TOLD: usize = 120;
-
-/// An event with its envelope.
-pub struct Envelope {
-    pub id: String,
-    pub text: String,
-    /// Its time, in milliseconds since 1970, whole seconds as it says.
-    pub at: i64,
-    /// What journeys say of it: its type, its source and the beginning of its detail.
-    pub told: String,
-}
 
 pub async fn put_events(
     bridge: &EventBridge,
@@ -49,9 +37,10 @@ pub async fn put_events(
         return Err(Fault::validation("Total size of the entries in the request is over the limit."));
     }
     let mut outgoing = Outgoing::new(Partition::of(cx.account()));
-    let (mut results, mut failed) = (Vec::new(), 0);
+    let (mut results, mut failed) = (Vec::with_capacity(input.entries.len()), 0);
+    let mut named = Named::default();
     for entry in input.entries {
-        match bridge.take_entry(cx, &mut outgoing, entry) {
+        match bridge.take_entry(cx, &mut named, &mut outgoing, entry) {
             Ok(id) => {
                 results.push(PutEventsResultEntry { event_id: Some(id), ..PutEventsResultEntry::default() })
             }
@@ -67,6 +56,23 @@ pub async fn put_events(
     }
     bridge.send(cx, outgoing)?.await;
     Ok(PutEventsResponse { failed_entry_count: Some(failed), entries: Some(results) })
+}
+
+/// The bus that was named last: most requests name one only.
+#[derive(Default)]
+struct Named(Option<(Option<String>, Option<Arc<Bus>>)>);
+
+impl Named {
+    fn bus(&mut self, bridge: &EventBridge, cx: &Cx, name: Option<&str>) -> Option<Arc<Bus>> {
+        if let Some((last, bus)) = self.0.as_ref()
+            && last.as_deref() == name
+        {
+            return bus.clone();
+        }
+        let bus = bridge.bus(cx, name).ok();
+        self.0 = Some((name.map(String::from), bus.clone()));
+        bus
+    }
 }
 
 fn size(entry: &PutEventsRequestEntry) -> usize {
@@ -113,6 +119,7 @@ impl EventBridge {
     fn take_entry(
         &self,
         cx: &Cx,
+        named: &mut Named,
         outgoing: &mut Outgoing,
         entry: PutEventsRequestEntry,
     ) -> Result<String, (&'static str, String)> {
@@ -135,7 +142,7 @@ impl EventBridge {
         }
         let trace =
             entry.trace_header.as_deref().and_then(Trace::parse).unwrap_or_else(|| cx.trace().clone());
-        let Ok(bus) = self.bus(cx, entry.event_bus_name.as_deref()) else {
+        let Some(bus) = named.bus(self, cx, entry.event_bus_name.as_deref()) else {
             return Ok(lost(cx, &entry.event_bus_name.unwrap_or_default(), &trace, outgoing));
         };
         let at = entry.time.unwrap_or_else(|| cx.now());
@@ -154,10 +161,10 @@ impl EventBridge {
     /// Hands an event to the targets of every rule of a bus that matches.
     pub fn route(&self, cx: &Cx, bus: &Bus, event: &Envelope, way: &Way<'_>, outgoing: &mut Outgoing) {
         let Way { trace, hops, only } = *way;
-        let arn = bus.arn.to_string();
-        outgoing.fates.push(Fate::happened(cx.now(), trace, &event.id, &arn, event.told.clone()));
+        let arn = bus.id.as_str();
+        outgoing.fates.push(Fate::happened(cx.now(), trace, &event.id, arn, event.told.clone()));
         if let Some(schemas) = self.platform.doors.schemas.get() {
-            schemas.observe(&arn, &event.text);
+            schemas.observe(arn, &event.text);
         }
         // The envelope is ours, so it is JSON.
         let matched = bus.matcher.matches(&event.text).unwrap_or_default();
@@ -174,7 +181,7 @@ impl EventBridge {
             for target in &rule.targets {
                 let payload = input(cx, rule, target, event, &mut whole);
                 let http = http(target, event, &mut whole);
-                let parts = Parts { event, source: &arn, via: &rule.row.arn, trace, hops, http };
+                let parts = Parts { event, source: arn, via: &rule.row.arn, trace, hops, http };
                 self.hand_over(cx, target, payload, &parts, outgoing);
             }
         }
@@ -193,14 +200,14 @@ impl EventBridge {
         let row = &rule.row;
         let event =
             envelope(cx, bus, "aws.events", "Scheduled Event", at, std::slice::from_ref(&row.arn), "{}");
-        let arn = bus.arn.to_string();
+        let arn = bus.id.as_str();
         let fate = Fate::happened(cx.now(), trace, &event.id, &row.arn, event.told.clone());
         outgoing.fates.push(fate);
         let mut whole = None;
         for target in &rule.targets {
             let payload = input(cx, rule, target, &event, &mut whole);
             let http = http(target, &event, &mut whole);
-            let parts = Parts { event: &event, source: &arn, via: &row.arn, trace, hops: 0, http };
+            let parts = Parts { event: &event, source: arn, via: &row.arn, trace, hops: 0, http };
             self.hand_over(cx, target, payload, &parts, outgoing);
         }
     }
@@ -316,12 +323,6 @@ pub struct Way<'a> {
     pub only: &'a [String],
 }
 
-impl Envelope {
-    fn archived(&self) -> Archived {
-        Archived { id: self.id.clone(), text: self.text.clone(), told: self.told.clone() }
-    }
-}
-
 /// What a hand-over says of where it comes from.
 struct Parts<'a> {
     event: &'a Envelope,
@@ -331,38 +332,6 @@ struct Parts<'a> {
     hops: u32,
     /// What an API destination's request is made of, for this event.
     http: Option<String>,
-}
-
-/// The event as rules see it and targets get it.
-pub fn envelope(
-    cx: &Cx,
-    bus: &Bus,
-    source: &str,
-    kind: &str,
-    at: Timestamp,
-    resources: &[String],
-    detail: &str,
-) -> Envelope {
-    let id = cx.random().uuid();
-    let quoted = |text: &str| Value::from(text).to_string();
-    let resources = Value::from(resources.to_vec());
-    let text = format!(
-        r#"{{"version":"0","id":"{id}","detail-type":{},"source":{},"account":"{}","time":"{}","region":"{}","resources":{resources},"detail":{}}}"#,
-        quoted(kind),
-        quoted(source),
-        bus.arn.account,
-        printed(at),
-        bus.arn.region,
-        detail.trim()
-    );
-    let beginning: String = detail.trim().chars().take(TOLD).collect();
-    let at = at.secs().saturating_mul(1000);
-    Envelope { id, text, at, told: format!("{kind} from {source} {beginning}") }
-}
-
-fn printed(at: Timestamp) -> String {
-    let at = jiff::Timestamp::from_millisecond(at.millis()).unwrap_or_default();
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// `HttpParameters` of a target with what the event has for their paths.

@@ -1,6 +1,6 @@
 //! Amazon EventBridge: buses, rules by pattern and by schedule, targets, and the events between them.
 //!
-//! `events` is the way of an event: envelope, match (the automaton of `engines/event-pattern`), input per target, hand-over,
+//! `events` is the way of an event: `envelope`, match (the automaton of `engines/event-pattern`), input per target, hand-over,
 //! all in the batch that acknowledges it. `state` keeps buses and rules, `schedules` fires rules that have a time,
 //! `target_checks` says what can be a target of a rule; `target` makes buses targets of other services. In-platform targets take an event or refuse it for good, so retry
 //! policies have nothing to do for them; refused events go to the target's dead-letter queue.
@@ -18,6 +18,7 @@ mod credentials;
 mod dead_letters;
 mod destinations;
 mod enforcement;
+mod envelope;
 mod events;
 mod explain;
 mod http_request;

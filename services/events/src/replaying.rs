@@ -7,7 +7,8 @@ use tidemill_store::{Partition, Ticket};
 use crate::{
     EventBridge,
     api::IllegalStatusException,
-    events::{Envelope, Outgoing, Way},
+    envelope::Envelope,
+    events::{Outgoing, Way},
     replays::{CANCELLED, CANCELLING, COMPLETED, FAILED, RUNNING, ReplayRow, STARTING},
     vault::{self, Archived, Place},
 };

@@ -118,6 +118,8 @@ pub enum Input {
 }
 
 pub struct Bus {
+    /// Its ARN as a text.
+    pub id: String,
     pub arn: Arn,
     pub row: RwLock<BusRow>,
     pub rules: RwLock<BTreeMap<String, Arc<Rule>>>,
@@ -354,7 +356,13 @@ fn default_row(arn: &str) -> Option<BusRow> {
 impl Bus {
     fn of(row: BusRow) -> Option<Arc<Bus>> {
         let arn = row.arn.parse().ok()?;
-        Some(Arc::new(Bus { arn, row: RwLock::new(row), rules: RwLock::default(), matcher: Matcher::new() }))
+        Some(Arc::new(Bus {
+            id: row.arn.clone(),
+            arn,
+            row: RwLock::new(row),
+            rules: RwLock::default(),
+            matcher: Matcher::new(),
+        }))
     }
 
     /// Makes a rule what is given, in memory only.

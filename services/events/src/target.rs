@@ -13,7 +13,8 @@ use crate::{
     EventBridge,
     api::ResourceNotFoundException,
     enforcement::{VIOLATION, Verdict},
-    events::{Outgoing, Way, envelope},
+    envelope::envelope,
+    events::{Outgoing, Way},
     invocation,
     replaying::with_replay,
 };

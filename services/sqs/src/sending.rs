@@ -342,6 +342,9 @@ pub fn trace_header(
     if name.as_str() != "AWSTraceHeader" {
         return Err(invalid(format!("Message system attribute name '{}' is invalid.", name.as_str())));
     }
+    if value.data_type != "String" {
+        return Err(invalid("The message system attribute 'AWSTraceHeader' must be of type String."));
+    }
     Ok(value.string_value)
 }
 

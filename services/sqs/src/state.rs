@@ -153,7 +153,7 @@ pub struct Sqs {
     pub me: Weak<Sqs>,
     queues: RwLock<BTreeMap<String, Arc<Queue>>>,
     /// The same by ARN in parts, as deliveries name them.
-    by_parts: RwLock<HashMap<Arn, Arc<Queue>>>,
+    by_parts: RwLock<HashMap<Arn, Arc<Queue>, foldhash::fast::RandomState>>,
     next_number: AtomicU64,
     timers: Timers<String>,
     pub tasks: Mutex<BTreeMap<String, TaskRow>>,

@@ -26,6 +26,9 @@ struct Frame {
     fresh: bool,
 }
 
+/// Room for the rest of a text in which there are escapes, in bytes.
+const ESCAPED: usize = 256;
+
 /// What stands at the cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Token {
@@ -149,7 +152,10 @@ impl<'a> JsonReader<'a> {
             self.at += 1;
             return Ok(Cow::Borrowed(plain));
         }
-        self.escaped_string(plain.to_string()).map(Cow::Owned)
+        // Where there is one escape there are more, as in JSON within JSON.
+        let mut out = String::with_capacity((length + ESCAPED).min(rest.len()));
+        out.push_str(plain);
+        self.escaped_string(out).map(Cow::Owned)
     }
 
     /// The rest of a string from its first backslash on.
