@@ -246,3 +246,29 @@ def test_a_rule_with_targets_that_are_refused_leaves_nothing_behind(server, even
     eventually(lambda: stacks.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"] == "ROLLBACK_COMPLETE")
     with refused("ResourceNotFoundException"):
         events.describe_event_bus(Name=name)
+
+
+def test_a_line_in_a_log_group_is_there_when_the_answer_is(private_server, name):
+    server, group = private_server, f"/aws/events/{name}"
+    events, logs = server.client("events"), server.client("logs")
+    logs.create_log_group(logGroupName=group)
+    events.put_rule(Name=name, EventPattern=PATTERN)
+    arn = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:{group}:*"
+    _, lost = queue(server, name)
+    events.put_targets(Rule=name, Targets=[{"Id": "l", "Arn": arn, "DeadLetterConfig": {"Arn": lost}}])
+    ids = [put(events, "default", {"number": number}) for number in range(5)]
+    server.kill()
+    server.start()
+    logs, events = server.client("logs"), server.client("events")
+    found = logs.filter_log_events(logGroupName=group)["events"]
+    assert sorted(json.loads(one["message"])["id"] for one in found) == sorted(ids)
+    streams = logs.describe_log_streams(logGroupName=group)["logStreams"]
+    assert {one["logStreamName"] for one in streams} == {one["logStreamName"] for one in found} and streams[0]["lastEventTimestamp"]
+    logs.delete_log_group(logGroupName=group)
+    event_id = put(events, "default")
+    letter = received(server, server.client("sqs").get_queue_url(QueueName=name)["QueueUrl"])[0]
+    assert json.loads(letter["Body"])["id"] == event_id
+    said = {key: one["StringValue"] for key, one in letter["MessageAttributes"].items()}
+    assert (said["ERROR_CODE"], said["TARGET_ARN"]) == ("RESOURCE_NOT_FOUND", arn)
+    with refused("ResourceNotFoundException"):
+        logs.describe_log_streams(logGroupName=group)

@@ -69,7 +69,7 @@ pub fn open(options: &cli::Serve, address: SocketAddr, store: Store, scratch: &P
         tidemill_schemas::service(&platform)?,
         tidemill_sts::service(),
         iam,
-        tidemill_logs::service(&platform)?,
+        tidemill_logs::service(&platform, &delivery)?,
         lambda_service,
         dynamodb,
         dynamodb_streams,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, value::RawValue};
 use tidemill_delivery::{Event, Fate, Staged, Step};
 use tidemill_input_transformer::RuleContext;
-use tidemill_platform::{Cx, Fault, Timestamp, Trace, doors::LogLine};
+use tidemill_platform::{Cx, Fault, Timestamp, Trace};
 use tidemill_store::{Batch, Partition};
 
 use crate::{
@@ -88,7 +88,6 @@ pub struct Outgoing {
     staged: Vec<Staged>,
     /// For the ledger, written together.
     fates: Vec<Fate>,
-    lines: Vec<(String, LogLine)>,
     /// Archive ARN → events for it, with their times.
     archived: BTreeMap<String, Vec<(i64, Archived)>>,
 }
@@ -99,7 +98,6 @@ impl Outgoing {
             batch: Batch::new(partition),
             staged: Vec::new(),
             fates: Vec::new(),
-            lines: Vec::new(),
             archived: BTreeMap::new(),
         }
     }
@@ -213,13 +211,6 @@ impl EventBridge {
     }
 
     fn hand_over(&self, cx: &Cx, target: &Ready, payload: Bytes, parts: &Parts<'_>, outgoing: &mut Outgoing) {
-        if target.arn.service == "logs" {
-            let group =
-                target.arn.resource.trim_start_matches("log-group:").trim_end_matches(":*").to_string();
-            let message = String::from_utf8_lossy(&payload).into_owned();
-            outgoing.lines.push((group, LogLine { at: cx.now(), message }));
-            return;
-        }
         let mut attributes = BTreeMap::new();
         if let Some(group) = &target.row.group_id {
             attributes.insert("message-group-id".to_string(), group.clone());
@@ -285,12 +276,6 @@ impl EventBridge {
         let ticket = self.submit_archiving(cx, outgoing.batch, archived)?;
         let seq = ticket.seq();
         outgoing.staged.into_iter().for_each(|staged| staged.release(seq));
-        if let (false, Some(logs)) = (outgoing.lines.is_empty(), self.platform.doors.logs.get()) {
-            for (group, line) in outgoing.lines {
-                let stream = cx.random().uuid();
-                logs.write(cx.account(), cx.region(), &group, &stream, vec![line]);
-            }
-        }
         Ok(ticket)
     }
 }

@@ -36,7 +36,12 @@ pub struct Telling<'a> {
 /// Refuses a destination whose service takes nothing here.
 pub fn expect(lambda: &Lambda, arn: &str) -> Result<(), Fault> {
     let service = arn.split(':').nth(2).unwrap_or_default();
-    if lambda.delivery.takes(service) || (service == "s3" && lambda.platform.doors.objects.get().is_some()) {
+    let is_there = match service {
+        "s3" => lambda.platform.doors.objects.get().is_some(),
+        "events" | "lambda" | "sns" | "sqs" => lambda.delivery.takes(service),
+        _ => false,
+    };
+    if is_there {
         return Ok(());
     }
     Err(Fault::not_implemented(format!("delivery to {service} as a destination")))

@@ -2,7 +2,7 @@
 //!
 //! `state` keeps groups and streams in memory and all rows in the store; `events` reads them back; `tail` follows what
 //! is written; `filter` reads patterns (`engines/log-filter` is their language).
-//! `door` is how functions' output gets here from inside the platform.
+//! `door` is how functions' output gets here from inside the platform, `target` how events do.
 
 pub mod api;
 mod door;
@@ -14,19 +14,22 @@ mod state;
 mod streams;
 mod tags;
 mod tail;
+mod target;
 
 use std::sync::Arc;
 
+use tidemill_delivery::Delivery;
 use tidemill_platform::{Platform, Service};
 use tidemill_store::Damaged;
 
 use api::op;
 pub use state::Logs;
 
-/// Opens the service, hangs in the logs door and provides `AWS::Logs::LogGroup`.
-pub fn service(platform: &Arc<Platform>) -> Result<Service, Damaged> {
+/// Opens the service, hangs in the logs door, takes events and provides `AWS::Logs::LogGroup`.
+pub fn service(platform: &Arc<Platform>, delivery: &Delivery) -> Result<Service, Damaged> {
     let logs = Arc::new(Logs::open(platform.clone())?);
     platform.doors.logs.hang(logs.clone());
+    delivery.target("logs", Arc::new(target::Groups(logs.clone())));
     platform.doors.provide(Arc::new(resources::Resources(logs.clone())));
     let service = Service::new(&api::SERVICE, logs)
         .settled_in(&platform.store)

@@ -23,7 +23,7 @@ use crate::api::{ResourceAlreadyExistsException, ResourceNotFoundException};
 /// Group ARN → group. In the group's partition.
 const GROUPS: Table<String, GroupRow> = Table::new("logs.group");
 /// (group id, stream name) → stream. In the group's partition.
-const STREAMS: Table<(String, String), StreamRow> = Table::new("logs.stream");
+pub(crate) const STREAMS: Table<(String, String), StreamRow> = Table::new("logs.stream");
 /// ((group id, stream name), (timestamp in ms, number))
 type EventKey = ((String, String), (u64, u64));
 /// Where an event stands → event. In the group's partition.
@@ -98,7 +98,7 @@ pub struct Logs {
     pub groups: Mutex<HashMap<String, Group>>,
     pub written: broadcast::Sender<Arc<Written>>,
     /// Distinguishes events of the same millisecond.
-    number: AtomicU64,
+    pub(crate) number: AtomicU64,
 }
 
 impl Logs {
@@ -113,6 +113,11 @@ impl Logs {
                 let streams = by_id.remove(&row.id).unwrap_or_default();
                 groups.insert(arn, Group { row, streams });
             }
+            // Streams whose group was deleted while they came to be.
+            let lost = by_id
+                .into_iter()
+                .flat_map(|(id, streams)| streams.into_keys().map(move |stream| (id.clone(), stream)));
+            lost.for_each(|key| discard(&platform, partition, key));
             for ((id, stream), ()) in platform.store.all(&GARBAGE, partition)? {
                 tokio::spawn(sweep(platform.clone(), partition, id, stream));
             }
@@ -257,11 +262,7 @@ impl Logs {
             let number = self.number.fetch_add(1, Ordering::Relaxed);
             let event = EventRow { message: line.message.clone(), ingested_at: line.ingested_at };
             batch.put(&EVENTS, &(key.clone(), (line.at.unsigned_abs(), number)), &event);
-            row.first_at = Some(row.first_at.map_or(line.at, |first| first.min(line.at)));
-            row.last_at = Some(row.last_at.map_or(line.at, |last| last.max(line.at)));
-            row.ingested_at = Some(line.ingested_at);
-            // CloudWatch counts 26 bytes of overhead an event.
-            row.bytes += i64::try_from(line.message.len()).unwrap_or(0) + 26;
+            row.count(line);
         }
         self.trim(&mut batch, group, &key)?;
         batch.put(&STREAMS, &key, &row);
@@ -270,17 +271,26 @@ impl Logs {
         }
         let ticket = self.platform.submit(batch)?;
         group.streams.insert(stream.to_string(), row);
-        if self.written.receiver_count() > 0 {
-            let written = Written {
-                group_arn: group.row.arn.clone(),
-                group_name: group.row.name.clone(),
-                stream: stream.into(),
-                lines,
-            };
-            // Nobody listening any more is no failure.
-            let _ = self.written.send(Arc::new(written));
-        }
+        self.tell(|| Written {
+            group_arn: group.row.arn.clone(),
+            group_name: group.row.name.clone(),
+            stream: stream.into(),
+            lines,
+        });
         Ok(ticket)
+    }
+
+    /// Tells those who follow.
+    pub fn tell(&self, written: impl FnOnce() -> Written) {
+        if self.written.receiver_count() > 0 {
+            // Nobody listening any more is no failure.
+            let _ = self.written.send(Arc::new(written()));
+        }
+    }
+
+    /// Takes away a stream whose group is gone.
+    pub fn discard(&self, partition: Partition, stream: (String, String)) {
+        discard(&self.platform, partition, stream);
     }
 
     /// Retention: a write takes some of the stream's expired events away; reads do not show the others.
@@ -297,6 +307,17 @@ impl Logs {
     }
 }
 
+impl StreamRow {
+    /// Takes a line into account.
+    pub fn count(&mut self, line: &Line) {
+        self.first_at = Some(self.first_at.map_or(line.at, |first| first.min(line.at)));
+        self.last_at = Some(self.last_at.map_or(line.at, |last| last.max(line.at)));
+        self.ingested_at = Some(line.ingested_at);
+        // CloudWatch counts 26 bytes of overhead an event.
+        self.bytes += i64::try_from(line.message.len()).unwrap_or(0) + 26;
+    }
+}
+
 impl Group {
     /// Events older than this moment (ms) are not shown any more.
     pub fn expired_before(&self, now: i64) -> Option<i64> {
@@ -310,6 +331,17 @@ impl Group {
 pub enum Hurry {
     Yes,
     No,
+}
+
+/// Takes away a stream that no group has, and its events in the background.
+fn discard(platform: &Arc<Platform>, partition: Partition, stream: (String, String)) {
+    let mut batch = Batch::new(partition);
+    batch.delete(&STREAMS, &stream);
+    batch.put(&GARBAGE, &stream, &());
+    match platform.submit(batch) {
+        Ok(_) => drop(tokio::spawn(sweep(platform.clone(), partition, stream.0, stream.1))),
+        Err(fault) => tracing::warn!(%fault, "a log stream without a group stays until the next start"),
+    }
 }
 
 /// Removes the events of a stream that is gone, a batch at a time.
