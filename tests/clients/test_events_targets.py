@@ -272,3 +272,22 @@ def test_a_line_in_a_log_group_is_there_when_the_answer_is(private_server, name)
     assert (said["ERROR_CODE"], said["TARGET_ARN"]) == ("RESOURCE_NOT_FOUND", arn)
     with refused("ResourceNotFoundException"):
         logs.describe_log_streams(logGroupName=group)
+
+
+def test_tags_and_types_have_their_bounds(events, name):
+    bus = events.create_event_bus(Name=name)["EventBusArn"]
+    rule = events.put_rule(Name=name, EventPattern=PATTERN, Tags=[{"Key": "a", "Value": "b"}])["RuleArn"]
+    many = [{"Key": f"k{number}", "Value": "v"} for number in range(51)]
+    for tags in (many, [{"Key": "aws:mine", "Value": "v"}]):
+        for arn in (bus, rule):
+            with refused("ValidationException", 400):
+                events.tag_resource(ResourceARN=arn, Tags=tags)
+        with refused("ValidationException", 400):
+            events.put_rule(Name=name + "2", EventPattern=PATTERN, Tags=tags)
+        with refused("ValidationException", 400):
+            events.create_event_bus(Name=name + "2", Tags=tags)
+    assert events.list_tags_for_resource(ResourceARN=rule)["Tags"] == [{"Key": "a", "Value": "b"}]
+    assert events.list_tags_for_resource(ResourceARN=bus)["Tags"] == []
+    entry = lambda kind: {"EventBusName": name, "Source": "shop", "DetailType": kind, "Detail": "{}"}
+    answer = events.put_events(Entries=[entry("é" * 128), entry("x" * 129)])
+    assert [one.get("ErrorCode") for one in answer["Entries"]] == [None, "InvalidArgument"]

@@ -17,7 +17,7 @@ use serde_json::json;
 use tidemill_delivery::{Event, Fate, Step};
 use tidemill_platform::{Arn, Cx, Fault, Trace};
 
-use crate::{EventBridge, envelope::Envelope, events::Outgoing, state::Bus};
+use crate::{EventBridge, envelope::Envelope, events::Outgoing, state::Bus, tags::check_any_tags};
 
 const MODE: &str = "tidemill:schema-enforcement";
 const REGISTRY: &str = "tidemill:schema-registry";
@@ -34,8 +34,9 @@ pub enum Verdict {
     Rejected(String),
 }
 
-/// Refuses tags that ask for something else.
+/// Refuses tags that no resource can have, and those of a bus that ask for something else.
 pub fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), Fault> {
+    check_any_tags(tags)?;
     match tags.get(MODE).map(String::as_str) {
         None | Some("reject" | "dead-letter" | "off") => Ok(()),
         Some(other) => Err(Fault::validation(format!(

@@ -23,6 +23,8 @@ use crate::{
 
 /// What the entries of one request may hold, in bytes.
 const MOST_BYTES: usize = 1 << 20;
+/// Characters of a detail type. Source: `PutEventsRequestEntry` in the API reference.
+const LONGEST_TYPE: usize = 128;
 
 pub async fn put_events(
     bridge: &EventBridge,
@@ -130,6 +132,12 @@ impl EventBridge {
         let source = entry.source.filter(|text| !text.is_empty()).ok_or_else(|| missing("Source"))?;
         let kind = entry.detail_type.filter(|text| !text.is_empty()).ok_or_else(|| missing("DetailType"))?;
         let detail = entry.detail.filter(|text| !text.is_empty()).ok_or_else(|| missing("Detail"))?;
+        if kind.chars().count() > LONGEST_TYPE {
+            let sentence = format!(
+                "Parameter DetailType is not valid. Reason: DetailType has a maximum of {LONGEST_TYPE} characters."
+            );
+            return Err(("InvalidArgument", sentence));
+        }
         if source.starts_with("aws.") {
             return Err(("NotAuthorizedForSourceException", "Not authorized for the source.".into()));
         }

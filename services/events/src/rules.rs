@@ -13,6 +13,7 @@ use crate::{
     },
     buses::{bad_token, over_quota, tags},
     state::{Bus, RuleRow},
+    tags::check_any_tags,
 };
 
 pub async fn put_rule(
@@ -35,6 +36,8 @@ impl EventBridge {
             return Err(over_quota());
         }
         let name = input.name.clone();
+        let given = tags(input.tags);
+        check_any_tags(&given)?;
         let row = self
             .change_rule(bus, &name, |before| {
                 let row = RuleRow {
@@ -47,7 +50,7 @@ impl EventBridge {
                     role_arn: input.role_arn,
                     created_by: cx.account().into(),
                     created_at: before.map_or(cx.now().millis(), |before| before.created_at),
-                    tags: before.map_or_else(|| tags(input.tags), |before| before.tags.clone()),
+                    tags: before.map_or(given, |before| before.tags.clone()),
                     targets: before.map(|before| before.targets.clone()).unwrap_or_default(),
                     managed_by: None,
                     archive: None,

@@ -50,6 +50,20 @@ pub async fn list_tags_for_resource(
     Ok(ListTagsForResourceResponse { tags: Some(tags) })
 }
 
+/// Tags of a bus or a rule. Source: "Tagging Amazon EventBridge resources".
+const MOST_TAGS: usize = 50;
+
+/// Refuses tags that no resource can have.
+pub fn check_any_tags(tags: &BTreeMap<String, String>) -> Result<(), Fault> {
+    if tags.keys().any(|key| key.starts_with("aws:")) {
+        return Err(Fault::validation("aws: prefixed tag key names are not allowed for external use."));
+    }
+    if tags.len() > MOST_TAGS {
+        return Err(Fault::validation(format!("A resource can have {MOST_TAGS} tags at most.")));
+    }
+    Ok(())
+}
+
 impl EventBridge {
     async fn change_tags(
         &self,
@@ -70,6 +84,7 @@ impl EventBridge {
         self.change_rule(&bus, rule, |before| {
             let mut row: RuleRow = before.cloned().ok_or_else(|| bus.no_rule(rule))?;
             change(&mut row.tags);
+            check_any_tags(&row.tags)?;
             Ok((Some(row), ()))
         })
         .await
