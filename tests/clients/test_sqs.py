@@ -318,6 +318,20 @@ def test_policies_are_checked(sqs, queue):
     assert "Policy" not in attributes(sqs, queue)
 
 
+def test_a_receive_that_is_refused_hides_nothing(sqs, queue):
+    sqs.send_message(QueueUrl=queue, MessageBody="x")
+    for wrong in ({"AttributeNames": ["Bogus"]}, {"MessageSystemAttributeNames": ["Bogus"]}):
+        with refused("InvalidAttributeName", 400):
+            sqs.receive_message(QueueUrl=queue, **wrong)
+    assert [message["Body"] for message in receive(sqs, queue)] == ["x"]
+
+
+def test_the_trace_header_is_a_text(sqs, queue):
+    for kind, value in (("Number", {"StringValue": "1"}), ("Binary", {"BinaryValue": b"1"})):
+        with refused("InvalidParameterValue", 400):
+            sqs.send_message(QueueUrl=queue, MessageBody="x", MessageSystemAttributes={"AWSTraceHeader": {"DataType": kind, **value}})
+
+
 def test_high_throughput_needs_both_its_attributes(sqs, name):
     per_group = {"FifoThroughputLimit": "perMessageGroupId"}
     with refused("InvalidAttributeValue", 400):

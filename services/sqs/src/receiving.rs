@@ -41,12 +41,12 @@ pub async fn receive_message(
     let visibility_s = visibility_s.map_or(settings.visibility_s, i64::from);
     let attempt = input.receive_request_attempt_id.filter(|_| queue.is_fifo);
     let most = usize::try_from(most).unwrap_or(1);
-    let received = sqs.receive_within(cx, &queue, most, visibility_s, wait_s * 1000, attempt).await?;
     let mut names = input.message_system_attribute_names.unwrap_or_default();
     names.extend(input.attribute_names.unwrap_or_default().iter().map(|name| System::from(name.as_str())));
     if let Some(System::Other(unknown)) = names.iter().find(|name| matches!(name, System::Other(_))) {
         return Err(InvalidAttributeName::new(format!("Unknown Attribute {unknown}.")).into());
     }
+    let received = sqs.receive_within(cx, &queue, most, visibility_s, wait_s * 1000, attempt).await?;
     let wanted = input.message_attribute_names.unwrap_or_default();
     let messages: Vec<Message> =
         received.into_iter().map(|one| shown(&queue, one, &names, &wanted)).collect();
