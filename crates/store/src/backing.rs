@@ -10,7 +10,7 @@ use redb::{
 
 use crate::{
     Damaged, OpenError,
-    block::{self, Row},
+    block::{self, Block, Row},
     overlay::{Entry, FullKey, KeptKey, Level},
 };
 
@@ -53,7 +53,7 @@ impl Backing {
             return Ok(None);
         };
         let (first, stored) = found.map_err(damaged)?;
-        block::find(first.value(), stored.value(), key)
+        Block::open(first.value(), stored.value())?.find(key)
     }
 
     /// Up to `most` rows between two bounds, from either end.
@@ -80,7 +80,8 @@ impl Backing {
         while taken.len() < most {
             let Some(found) = (if back { range.next_back() } else { range.next() }) else { break };
             let (first, stored) = found.map_err(damaged)?;
-            let mut rows = block::rows(first.value(), stored.value())?;
+            let block = Block::open(first.value(), stored.value())?;
+            let mut rows = block.rows()?;
             rows.retain(|(key, _)| within(key, low, high));
             if back {
                 rows.reverse();
@@ -157,10 +158,9 @@ fn write_group(blocks: &mut Blocks<'_>, entries: &mut Entries<'_>) -> Result<usi
         bytes += key.len() + entry.value.as_ref().map_or(0, Bytes::len);
         group.push((key, entry));
     }
-    let old = match &before {
-        Some((key, stored)) => block::rows(key, stored).map_err(|e| e.to_string())?,
-        None => Vec::new(),
-    };
+    let block = before.as_ref().map(|(key, stored)| Block::open(key, stored)).transpose();
+    let block = block.map_err(|e| e.to_string())?;
+    let old = block.as_ref().map_or(Ok(Vec::new()), Block::rows).map_err(|e| e.to_string())?;
     let appends = old.last().is_none_or(|(last, _)| *last < group[0].0.as_slice());
     let is_left_alone = appends && block::size(&old) * 2 > block::TARGET;
     let rows = merged(if is_left_alone { &[] } else { &old }, &group);

@@ -1,6 +1,7 @@
 //! The data folder: whose it is, and that only one process uses it.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, OpenOptions, TryLockError},
     io::Write,
     path::Path,
@@ -9,7 +10,10 @@ use std::{
 use crate::OpenError;
 
 const MARK: &str = "FORMAT";
-const FORMAT: &str = "tidemill data 2\n";
+const DRAFT: &str = "FORMAT.new";
+const FORMAT: &str = "tidemill data 3\n";
+/// Knows no compression. All of it is read; the folder becomes one of the newer format as soon as it is opened.
+const UNCOMPRESSED: &str = "tidemill data 2\n";
 /// Written before the first release; nothing reads it any more.
 const EARLIER: &str = "tidemill data 1\n";
 
@@ -19,7 +23,7 @@ pub fn open(path: &Path) -> Result<File, OpenError> {
     fs::create_dir_all(path).map_err(io)?;
     let mark = path.join(MARK);
     match fs::read_to_string(&mark) {
-        Ok(found) if found == FORMAT => {}
+        Ok(found) if found == FORMAT || found == UNCOMPRESSED => {}
         Ok(found) if found == EARLIER => {
             return Err(OpenError::Earlier(path.to_path_buf(), found.trim().to_string()));
         }
@@ -29,7 +33,8 @@ pub fn open(path: &Path) -> Result<File, OpenError> {
         Ok(_) => return Err(OpenError::Foreign(path.to_path_buf())),
         Err(_) => {
             let mut entries = fs::read_dir(path).map_err(io)?;
-            if entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != "LOCK")) {
+            let ours = |name: &OsStr| name == "LOCK" || name == DRAFT;
+            if entries.any(|entry| entry.is_ok_and(|entry| !ours(&entry.file_name()))) {
                 return Err(OpenError::Foreign(path.to_path_buf()));
             }
         }
@@ -41,12 +46,20 @@ pub fn open(path: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(path.to_path_buf())),
         Err(TryLockError::Error(error)) => return Err(io(error)),
     }
-    if !mark.exists() {
-        let mut file = File::create(&mark).map_err(io)?;
-        file.write_all(FORMAT.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
-        sync_folder(path).map_err(io)?;
+    if !fs::read_to_string(&mark).is_ok_and(|found| found == FORMAT) {
+        write_mark(path, &mark).map_err(io)?;
     }
     Ok(lock)
+}
+
+/// Says which format the folder has; whole or not at all, whatever happens meanwhile.
+fn write_mark(folder: &Path, mark: &Path) -> std::io::Result<()> {
+    let draft = folder.join(DRAFT);
+    let mut file = File::create(&draft)?;
+    file.write_all(FORMAT.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&draft, mark)?;
+    sync_folder(folder)
 }
 
 /// Makes the names in a folder durable.

@@ -2,12 +2,16 @@
 //!
 //! `length u32 | crc32c u32 | version u8 | epoch u32 | sequence u64 | synced u64 | effects`, all little-endian; length and checksum
 //! are of what follows them. `synced` is the last sequence that was durable when the frame was made: it tells a write that a
-//! crash tore from damage to what was acknowledged. An effect is `partition u8 | table u16 | key length u32 | value length u32 + 1, or 0 to
+//! crash tore from damage to what was acknowledged. In version 2 the effects are compressed: `length of the effects u32 | LZ4`,
+//! as the rows of one event for many receivers are much alike. An effect is `partition u8 | table u16 | key length u32 | value length u32 + 1, or 0 to
 //! delete | key | value`.
 
 use bytes::Bytes;
 
 const VERSION: u8 = 1;
+const PACKED: u8 = 2;
+/// Frames of this length and more are compressed where that saves a quarter, in bytes.
+const PACKED_FROM: usize = 4096;
 /// Length and checksum.
 pub const HEAD: usize = 8;
 /// Version, epoch, sequence and what was synced.
@@ -77,13 +81,25 @@ pub fn set_table(frame: &mut [u8], at: usize, table: u16) {
     frame[at + 1..at + 3].copy_from_slice(&table.to_le_bytes());
 }
 
+/// A frame whose changes are complete, compressed; `None` where that saves little.
+pub fn packed(frame: &[u8]) -> Option<Vec<u8>> {
+    const AT: usize = HEAD + BODY_HEAD + 4;
+    let effects = frame.get(HEAD + BODY_HEAD..).filter(|_| frame.len() >= PACKED_FROM)?;
+    let mut packed = vec![0; AT + lz4_flex::block::get_maximum_output_size(effects.len())];
+    let length = lz4_flex::block::compress_into(effects, &mut packed[AT..]).ok()?;
+    packed.truncate(AT + length);
+    packed[HEAD] = PACKED;
+    packed[AT - 4..AT].copy_from_slice(&(effects.len() as u32).to_le_bytes());
+    (packed.len() < frame.len() / 4 * 3).then_some(packed)
+}
+
 /// Fills in the head of a frame whose changes are complete.
 pub fn seal(frame: &mut Vec<u8>, seq: u64, synced: u64) {
     if frame.is_empty() {
         frame.resize(HEAD + BODY_HEAD, 0);
     }
     let head = &mut frame[HEAD..HEAD + BODY_HEAD];
-    head[0] = VERSION;
+    head[0] = head[0].max(VERSION);
     head[1..5].copy_from_slice(&EPOCH.to_le_bytes());
     head[5..13].copy_from_slice(&seq.to_le_bytes());
     head[13..].copy_from_slice(&synced.to_le_bytes());
@@ -106,7 +122,10 @@ pub fn read(bytes: &[u8]) -> Read {
     let Some((seq, synced)) = claims(bytes).filter(|_| crc32c::crc32c(body) == sum) else {
         return Read::Torn;
     };
-    match changes(&body[BODY_HEAD..]) {
+    let effects = &body[BODY_HEAD..];
+    let found =
+        if body[0] == PACKED { unpacked(effects).and_then(|all| changes(&all)) } else { changes(effects) };
+    match found {
         Some(changes) => Read::Frame { seq, synced, changes, size: HEAD + length },
         None => Read::Torn,
     }
@@ -116,7 +135,8 @@ pub fn read(bytes: &[u8]) -> Read {
 pub fn claims(bytes: &[u8]) -> Option<(u64, u64)> {
     let body = bytes.get(HEAD..)?.first_chunk::<BODY_HEAD>()?;
     let number = |at: usize| body[at..].first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    (body[0] == VERSION && body[1..5] == EPOCH.to_le_bytes()).then(|| (number(5), number(13)))
+    (matches!(body[0], VERSION | PACKED) && body[1..5] == EPOCH.to_le_bytes())
+        .then(|| (number(5), number(13)))
 }
 
 /// How many bytes follow the head of a frame.
@@ -128,6 +148,11 @@ fn head(bytes: &[u8]) -> Option<(usize, u32)> {
     let length = u32::from_le_bytes(*bytes.first_chunk::<4>()?);
     let sum = u32::from_le_bytes(*bytes.get(4..)?.first_chunk::<4>()?);
     Some((length as usize, sum))
+}
+
+fn unpacked(effects: &[u8]) -> Option<Vec<u8>> {
+    let (length, packed) = effects.split_first_chunk::<4>()?;
+    lz4_flex::block::decompress(packed, u32::from_le_bytes(*length) as usize).ok()
 }
 
 fn changes(mut rest: &[u8]) -> Option<Vec<Change>> {
@@ -182,6 +207,26 @@ mod tests {
                 let found = read(&torn);
                 let nothing = torn.iter().all(|byte| *byte == 0);
                 prop_assert!(found == Read::Torn || nothing || torn[..size] == bytes[..], "{cut}: {found:?}");
+            }
+        }
+
+        #[test]
+        fn what_is_alike_takes_less_room(values in proptest::collection::vec(proptest::collection::vec(97_u8..100, 0..900), 0..20)) {
+            let value = |value: Vec<u8>| Change { partition: 1, table: 2, key: vec![3], value: Some(value.into()) };
+            let changes: Vec<Change> = values.into_iter().map(value).collect();
+            let whole = encode(5, 4, &changes);
+            match packed(&whole) {
+                Some(mut packed) => {
+                    seal(&mut packed, 5, 4);
+                    let size = packed.len();
+                    prop_assert!(size * 4 < whole.len() * 3);
+                    prop_assert_eq!(claims(&packed), Some((5, 4)));
+                    packed.resize(size + 16, 0);
+                    prop_assert_eq!(read(&packed), Read::Frame { seq: 5, synced: 4, changes, size });
+                    packed[size - 1] ^= 1;
+                    prop_assert_eq!(read(&packed), Read::Torn);
+                }
+                None => prop_assert!(whole.len() < PACKED_FROM),
             }
         }
 

@@ -130,21 +130,33 @@ impl Store {
     /// [`Refused`], and then nothing changed.
     pub fn submit(&self, batch: Batch) -> Result<Ticket, Refused> {
         let inner = &self.0;
+        let waited_for = !batch.unhurried;
+        // A table that is new gets its number while nobody else writes; others are numbered without holding anybody up.
+        let early = if inner.knows(&batch) { Ok(inner.numbered(batch)?) } else { Err(batch) };
         let mut writing = inner.writing.lock();
         if writing.closed {
             return Err(Refused::Closed);
         }
-        let waited_for = !batch.unhurried;
-        let Numbered { mut frame, rows, fresh } = inner.numbered(batch)?;
+        let Numbered { mut frame, packed, rows, fresh } = early.or_else(|batch| inner.numbered(batch))?;
         let seq = writing.next;
-        frame::seal(&mut frame, seq, inner.progress.durable());
-        let frame = Bytes::from(frame);
+        let synced = inner.progress.durable();
+        let (frame, logged) = match packed {
+            Some(mut packed) => {
+                frame::seal(&mut packed, seq, synced);
+                (Bytes::from(frame), Bytes::from(packed))
+            }
+            None => {
+                frame::seal(&mut frame, seq, synced);
+                let frame = Bytes::from(frame);
+                (frame.clone(), frame)
+            }
+        };
         if let Some(log) = &mut writing.log {
-            let place = log.take(seq, frame.len() as u64).map_err(|error| {
+            let place = log.take(seq, logged.len() as u64).map_err(|error| {
                 tracing::warn!(%error, "the log has no room");
                 Refused::DiskFull
             })?;
-            inner.queue.push(Queued { seq, place, bytes: frame.clone() }, waited_for);
+            inner.queue.push(Queued { seq, place, bytes: logged }, waited_for);
             if log.asks_for_next() {
                 inner.ahead.want();
             }
@@ -404,8 +416,14 @@ impl Inner {
         self.tables.read().get(table).copied()
     }
 
+    /// Whether all tables of a batch have their numbers.
+    fn knows(&self, batch: &Batch) -> bool {
+        let tables = self.tables.read();
+        batch.effects.iter().all(|effect| tables.contains_key(effect.table))
+    }
+
     /// The batch with numbers for its tables, and the names seen for the first time: they get their number in the same
-    /// frame, and are known once that is taken. The caller holds the lock that orders the log.
+    /// frame, and are known once that is taken. Where there are such the caller holds the lock that orders the log.
     fn numbered(&self, batch: Batch) -> Result<Numbered, Refused> {
         let Batch { mut frame, effects, .. } = batch;
         if frame.len() > MOST_BATCH {
@@ -440,13 +458,17 @@ impl Inner {
             let key = kept_key(0, CATALOG, name.as_bytes());
             rows.push(Row { key, value: Some(value..value + 2), is_new: false });
         }
-        Ok(Numbered { frame, rows, fresh })
+        drop(tables);
+        let packed = self.backing.as_ref().and_then(|_| frame::packed(&frame));
+        Ok(Numbered { frame, packed, rows, fresh })
     }
 }
 
 /// A batch whose tables have their numbers.
 struct Numbered {
     frame: Vec<u8>,
+    /// The same compressed, if that is worth it: so it goes into the log.
+    packed: Option<Vec<u8>>,
     rows: Vec<Row>,
     fresh: HashMap<String, u16>,
 }

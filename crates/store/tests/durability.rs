@@ -192,6 +192,21 @@ fn strangers_and_second_processes_are_refused() {
     assert!(matches!(Store::open(Options::path(folder.path())), Err(OpenError::Newer(..))));
 }
 
+#[tokio::test]
+async fn a_folder_of_the_format_before_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    put(&open(folder.path()), 1, "kept").await;
+    let mark = folder.path().join("FORMAT");
+    fs::write(&mark, "tidemill data 2\n").unwrap();
+    fs::write(folder.path().join("FORMAT.new"), "tidem").unwrap();
+    assert_eq!(get(&open(folder.path()), 1).as_deref(), Some("kept"));
+    assert_eq!(fs::read_to_string(&mark).unwrap(), "tidemill data 3\n");
+
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("FORMAT.new"), "tidem").unwrap();
+    put(&open(folder.path()), 1, "begun again").await;
+}
+
 #[test]
 fn acknowledged_rows_survive_kill_9() {
     if let Some(folder) = std::env::var_os(VICTIM) {
