@@ -1,8 +1,14 @@
 //! The checkpointed store: redb, one table of blocks of rows (see `block`), which carry checksums.
 
-use std::{iter::Peekable, ops::Bound, path::Path};
+use std::{
+    iter::Peekable,
+    ops::Bound,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
+use nix::sys::statvfs::statvfs;
+use parking_lot::RwLock;
 use redb::{
     Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition,
     WriteTransaction,
@@ -23,14 +29,17 @@ const CACHE: usize = 64 << 20;
 const GROUP_ROWS: usize = 4096;
 const GROUP_BYTES: usize = 4 << 20;
 
-pub struct Backing(Database);
+pub struct Backing {
+    path: PathBuf,
+    /// `None` when a write failed and the file could not be opened again.
+    database: RwLock<Option<Database>>,
+}
 
 impl Backing {
     /// Opens the file and gives the sequence up to which the log is folded into it.
     pub fn open(path: &Path) -> Result<(Backing, u64), OpenError> {
         let backing = |error: String| OpenError::Backing(error);
-        let database =
-            Database::builder().set_cache_size(CACHE).create(path).map_err(|e| backing(e.to_string()))?;
+        let database = file(path).map_err(backing)?;
         let write = database.begin_write().map_err(|e| backing(e.to_string()))?;
         let folded = {
             write.open_table(BLOCKS).map_err(|e| backing(e.to_string()))?;
@@ -39,21 +48,23 @@ impl Backing {
             found.map_or(0, |found| found.value())
         };
         write.commit().map_err(|e| backing(e.to_string()))?;
-        Ok((Backing(database), folded))
+        Ok((Backing { path: path.to_path_buf(), database: RwLock::new(Some(database)) }, folded))
     }
 
-    fn blocks(&self) -> Result<ReadOnlyTable<&'static [u8], &'static [u8]>, Damaged> {
-        let read = self.0.begin_read().map_err(damaged)?;
-        read.open_table(BLOCKS).map_err(damaged)
+    /// What the disk has left for it, in bytes; 0 when it does not say.
+    pub fn room(&self) -> u64 {
+        statvfs(&self.path).map_or(0, |disk| disk.blocks_available() * disk.fragment_size())
+    }
+
+    fn read<R>(&self, look: impl FnOnce(&Stored) -> Result<R, Damaged>) -> Result<R, Damaged> {
+        let database = self.database.read();
+        let database = database.as_ref().ok_or_else(|| damaged("a write failed"))?;
+        let read = database.begin_read().map_err(damaged)?;
+        look(&read.open_table(BLOCKS).map_err(damaged)?)
     }
 
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Damaged> {
-        let blocks = self.blocks()?;
-        let Some(found) = blocks.range::<&[u8]>(..=key).map_err(damaged)?.next_back() else {
-            return Ok(None);
-        };
-        let (first, stored) = found.map_err(damaged)?;
-        Block::open(first.value(), stored.value())?.find(key)
+        self.read(|blocks| get(blocks, key))
     }
 
     /// Up to `most` rows between two bounds, from either end.
@@ -64,55 +75,100 @@ impl Backing {
         back: bool,
         most: usize,
     ) -> Result<Vec<(FullKey, Bytes)>, Damaged> {
-        let blocks = self.blocks()?;
-        // The first rows may stand in a block that begins before them.
-        let from = match low {
-            Bound::Unbounded => None,
-            Bound::Included(key) | Bound::Excluded(key) => {
-                let before = blocks.range::<&[u8]>(..=key.as_slice()).map_err(damaged)?.next_back();
-                before.transpose().map_err(damaged)?.map(|(first, _)| first.value().to_vec())
-            }
-        };
-        let from = from.as_deref().map_or(Bound::Unbounded, Bound::Included);
-        let to = high.as_ref().map(Vec::as_slice);
-        let mut range = blocks.range::<&[u8]>((from, to)).map_err(damaged)?;
-        let mut taken = Vec::new();
-        while taken.len() < most {
-            let Some(found) = (if back { range.next_back() } else { range.next() }) else { break };
-            let (first, stored) = found.map_err(damaged)?;
-            let block = Block::open(first.value(), stored.value())?;
-            let mut rows = block.rows()?;
-            rows.retain(|(key, _)| within(key, low, high));
-            if back {
-                rows.reverse();
-            }
-            let room = most - taken.len();
-            let copy = |(key, value): Row<'_>| (key.to_vec(), Bytes::copy_from_slice(value));
-            taken.extend(rows.into_iter().take(room).map(copy));
-        }
-        Ok(taken)
+        self.read(|blocks| take(blocks, low, high, back, most))
     }
 
     /// Writes a level, some rows by one transaction, and with the last of them how far the log is folded. Only then the
     /// file is synced, which makes all of them durable: until then the log has them, and its own syncs are not held up.
     pub fn fold(&self, level: &Level, rows_at_once: usize) -> Result<(), String> {
-        let mut entries = level.entries.iter().peekable();
-        loop {
-            let mut write = self.0.begin_write().map_err(|e| e.to_string())?;
-            write.set_durability(Durability::None).map_err(|e| e.to_string())?;
-            write_some(&write, &mut entries, rows_at_once)?;
-            if entries.peek().is_some() {
-                write.commit().map_err(|e| e.to_string())?;
-                continue;
-            }
-            write.set_durability(Durability::Immediate).map_err(|e| e.to_string())?;
-            write.set_quick_repair(true);
-            {
-                let mut meta = write.open_table(META).map_err(|e| e.to_string())?;
-                meta.insert(FOLDED, level.until).map_err(|e| e.to_string())?;
-            }
-            return write.commit().map_err(|e| e.to_string());
+        if self.database.read().is_none() {
+            self.open_again()?;
         }
+        let folded = match &*self.database.read() {
+            Some(database) => fold(database, level, rows_at_once),
+            None => Err("it is closed".to_string()),
+        };
+        // After a write that failed, such as on a full disk, redb neither writes nor reads before the file is opened again.
+        folded.or_else(|error| {
+            self.open_again().map_err(|again| format!("{error}; then it could not be opened: {again}"))?;
+            Err(error)
+        })
+    }
+
+    fn open_again(&self) -> Result<(), String> {
+        let mut database = self.database.write();
+        drop(database.take());
+        *database = Some(file(&self.path)?);
+        Ok(())
+    }
+}
+
+fn file(path: &Path) -> Result<Database, String> {
+    Database::builder().set_cache_size(CACHE).create(path).map_err(|e| e.to_string())
+}
+
+type Stored = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+fn get(blocks: &Stored, key: &[u8]) -> Result<Option<Bytes>, Damaged> {
+    let Some(found) = blocks.range::<&[u8]>(..=key).map_err(damaged)?.next_back() else {
+        return Ok(None);
+    };
+    let (first, stored) = found.map_err(damaged)?;
+    Block::open(first.value(), stored.value())?.find(key)
+}
+
+fn take(
+    blocks: &Stored,
+    low: &Bound<FullKey>,
+    high: &Bound<FullKey>,
+    back: bool,
+    most: usize,
+) -> Result<Vec<(FullKey, Bytes)>, Damaged> {
+    // The first rows may stand in a block that begins before them.
+    let from = match low {
+        Bound::Unbounded => None,
+        Bound::Included(key) | Bound::Excluded(key) => {
+            let before = blocks.range::<&[u8]>(..=key.as_slice()).map_err(damaged)?.next_back();
+            before.transpose().map_err(damaged)?.map(|(first, _)| first.value().to_vec())
+        }
+    };
+    let from = from.as_deref().map_or(Bound::Unbounded, Bound::Included);
+    let to = high.as_ref().map(Vec::as_slice);
+    let mut range = blocks.range::<&[u8]>((from, to)).map_err(damaged)?;
+    let mut taken = Vec::new();
+    while taken.len() < most {
+        let Some(found) = (if back { range.next_back() } else { range.next() }) else { break };
+        let (first, stored) = found.map_err(damaged)?;
+        let block = Block::open(first.value(), stored.value())?;
+        let mut rows = block.rows()?;
+        rows.retain(|(key, _)| within(key, low, high));
+        if back {
+            rows.reverse();
+        }
+        let room = most - taken.len();
+        let copy = |(key, value): Row<'_>| (key.to_vec(), Bytes::copy_from_slice(value));
+        taken.extend(rows.into_iter().take(room).map(copy));
+    }
+    Ok(taken)
+}
+
+fn fold(database: &Database, level: &Level, rows_at_once: usize) -> Result<(), String> {
+    let mut entries = level.entries.iter().peekable();
+    loop {
+        let mut write = database.begin_write().map_err(|e| e.to_string())?;
+        write.set_durability(Durability::None).map_err(|e| e.to_string())?;
+        write_some(&write, &mut entries, rows_at_once)?;
+        if entries.peek().is_some() {
+            write.commit().map_err(|e| e.to_string())?;
+            continue;
+        }
+        write.set_durability(Durability::Immediate).map_err(|e| e.to_string())?;
+        write.set_quick_repair(true);
+        {
+            let mut meta = write.open_table(META).map_err(|e| e.to_string())?;
+            meta.insert(FOLDED, level.until).map_err(|e| e.to_string())?;
+        }
+        return write.commit().map_err(|e| e.to_string());
     }
 }
 

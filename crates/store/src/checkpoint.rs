@@ -1,10 +1,17 @@
 //! Checkpoints: folding the log into the backing store, in the background, a bounded transaction at a time.
 
-use std::{fs, sync::Weak};
+use std::{
+    fs,
+    sync::{
+        Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::store::Inner;
+use crate::{backing::Backing, store::Inner};
 
 /// Rows folded by one transaction.
 const ROWS: usize = 16_384;
@@ -15,11 +22,16 @@ const FOLD_AT: usize = 64 << 20;
 /// up, and memory stays bounded.
 const MOST: usize = 256 << 20;
 
+/// How long after a failed attempt the next one is made, if it is wanted then.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Wakes the thread that folds.
 #[derive(Default)]
 pub struct Signal {
     state: Mutex<State>,
     changed: Condvar,
+    /// The last attempt to fold failed.
+    failing: AtomicBool,
 }
 
 #[derive(Default)]
@@ -57,6 +69,17 @@ impl Signal {
         }
     }
 
+    fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    /// Waits after an attempt that failed.
+    fn pause(&self) {
+        let until = Instant::now() + PAUSE;
+        let mut state = self.state.lock();
+        while !state.closed && !self.changed.wait_until(&mut state, until).timed_out() {}
+    }
+
     /// `false` when there will be no more to do.
     pub fn wait(&self) -> bool {
         let mut state = self.state.lock();
@@ -72,10 +95,14 @@ impl Signal {
 pub fn run(signal: &Signal, store: &Weak<Inner>) {
     while signal.wait() {
         let Some(store) = store.upgrade() else { return };
-        if let Err(error) = fold(&store) {
+        let failed_before = signal.is_failing();
+        let Err(error) = fold(&store) else { continue };
+        drop(store);
+        if !failed_before {
             // Nothing is lost: the log keeps what is not folded, and the next checkpoint tries again.
-            tracing::warn!(error, "a checkpoint was not finished");
+            tracing::warn!(error, "a checkpoint was not finished; it is tried again");
         }
+        signal.pause();
     }
 }
 
@@ -97,6 +124,21 @@ pub fn consider(store: &Inner, signal: &Signal) {
     }
 }
 
+/// Whether nothing more can be taken: what was taken cannot be folded, fills memory, and the disk has no room for it. Has
+/// another attempt made, for somebody may have made room.
+pub fn is_stuck(store: &Inner, signal: &Signal) -> bool {
+    if !signal.is_failing() {
+        return false;
+    }
+    let bytes = store.overlay.read().bytes();
+    let room = || store.backing.as_ref().map_or(0, Backing::room);
+    let is_stuck = bytes > MOST || bytes > FOLD_AT && room() < bytes as u64;
+    if is_stuck {
+        signal.want();
+    }
+    is_stuck
+}
+
 /// Folds everything that was submitted before, as soon as it is durable.
 pub fn fold(store: &Inner) -> Result<(), String> {
     let Some(backing) = &store.backing else { return Ok(()) };
@@ -112,6 +154,7 @@ pub fn fold(store: &Inner) -> Result<(), String> {
         store.progress.wait(level.until);
         store.signal.set_folding(true);
         let folded = backing.fold(&level, ROWS);
+        store.signal.failing.store(folded.is_err(), Ordering::Relaxed);
         if folded.is_ok() {
             // Readers hold the lock while they look at both, so they find each row in one of them.
             let thawed = store.overlay.write().thaw();

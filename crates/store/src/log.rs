@@ -78,8 +78,9 @@ struct Replayed {
 }
 
 impl Log {
-    /// Opens the log and gives every frame to `apply`, in order. What a crash tore at its end, nothing of which was acknowledged,
-    /// is cut off; damage anywhere else is refused with its place. Everything up to `folded` is known to have been durable.
+    /// Opens the log and gives every frame to `apply`, in order; those up to `folded`, which are known to have been durable,
+    /// without their changes. What a crash tore at its end, nothing of which was acknowledged, is cut off; damage anywhere
+    /// else is refused with its place.
     pub fn open(
         folder: &Path,
         folded: u64,
@@ -264,7 +265,7 @@ fn replay(
     let bytes = fs::read(path).map_err(|error| OpenError::Io(path.to_path_buf(), error))?;
     let (mut at, mut last) = (0, before);
     let wrong = loop {
-        match frame::read(&bytes[at..]) {
+        match frame::read(&bytes[at..], folded) {
             Read::Frame { seq, .. } if last != 0 && seq != last + 1 => break "frames are missing",
             Read::Frame { seq, changes, size, .. } => {
                 apply(seq, changes);
@@ -297,7 +298,7 @@ fn continues(path: &Path, last: u64) -> Result<bool, OpenError> {
         Ok(head)
     };
     let bytes = begin().map_err(|error| OpenError::Io(path.to_path_buf(), error))?;
-    Ok(matches!(frame::read(&bytes), Read::Frame { seq, .. } if seq == last + 1))
+    Ok(matches!(frame::read(&bytes, u64::MAX), Read::Frame { seq, .. } if seq == last + 1))
 }
 
 /// Removes the segments behind the end of the log. `false`, and nothing is removed, where something in them was acknowledged.
@@ -323,7 +324,7 @@ fn acknowledged(bytes: &[u8], last: u64) -> bool {
     (0..bytes.len()).any(|at| {
         // Cheap, for nearly everything here begins no frame, or one of an earlier life.
         frame::claims(&bytes[at..]).is_some_and(|(seq, synced)| seq > last && synced > last)
-            && matches!(frame::read(&bytes[at..]), Read::Frame { .. })
+            && matches!(frame::read(&bytes[at..], u64::MAX), Read::Frame { .. })
     })
 }
 

@@ -103,16 +103,10 @@ impl Store {
         let (mut overlay, mut last) = (Overlay::default(), folded);
         let log = Log::open(&path.join("log"), folded, |seq, changes| {
             last = last.max(seq);
-            if seq > folded {
-                changes.into_iter().for_each(|change| {
-                    // Whether a row was new is not in the log: deleted ones are deleted below as well.
-                    overlay.apply(
-                        kept_key(change.partition, change.table, &change.key),
-                        seq,
-                        change.value,
-                        false,
-                    );
-                });
+            for change in changes {
+                let key = kept_key(change.partition, change.table, &change.key);
+                // Whether a row was new is not in the log: deleted ones are deleted below as well.
+                overlay.apply(key, seq, change.value, false);
             }
         })?;
         let inner = Arc::new(Inner::new(Some(lock), Some(backing), Some(log), overlay, last + 1));
@@ -130,6 +124,9 @@ impl Store {
     /// [`Refused`], and then nothing changed.
     pub fn submit(&self, batch: Batch) -> Result<Ticket, Refused> {
         let inner = &self.0;
+        if checkpoint::is_stuck(inner, &inner.signal) {
+            return Err(Refused::DiskFull);
+        }
         let waited_for = !batch.unhurried;
         // A table that is new gets its number while nobody else writes; others are numbered without holding anybody up.
         let early = if inner.knows(&batch) { Ok(inner.numbered(batch)?) } else { Err(batch) };
